@@ -138,12 +138,12 @@ impl QueueConsumer {
 
     /// Opens one more consumer.
     async fn subscribe(&self, session: &Arc<Session>, open: &mut OpenConsumers, prefetch: u16) -> Result<(), String> {
+        let queue = self.client.setup.names.queue(self.queue);
         let subscribing = async {
             let channel = session.consuming.open_channel().await?;
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            let queue = self.client.setup.names.queue(self.queue);
-            let options = BasicConsumeOptions::default();
-            let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+            let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+            let consumer = channel.basic_consume(queue.as_str().into(), "".into(), options, none).await?;
             Ok((channel, consumer))
         };
         let subscribed = tokio::select! {
@@ -156,6 +156,8 @@ impl QueueConsumer {
         let (of, on, stop) = (Arc::clone(session), channel.clone(), self.client.stop.clone());
         session.settlers.spawn(async move {
             if settle::write(&on, to_write, &of.health, &stop).await {
+                // An error closes the channel or ends the session.
+                let _ = settle::await_taken(&on, &queue).await;
                 of.consuming.close_channel(&on).await;
             }
         });

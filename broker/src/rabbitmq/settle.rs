@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use lapin::{
     Channel,
-    options::{BasicAckOptions, BasicNackOptions},
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,9 @@ use super::{error::describe, health::SessionHealth};
 use crate::Settlement;
 
 pub(super) type SettledTag = (u64, Settlement);
+
+/// The priority of a consumer that is there for no message: the queue prefers every other one.
+const LAST: i32 = -1_000_000;
 
 /// Largest number of settlements that are written at once. It exceeds a channel's prefetch.
 const BATCH: usize = 1024;
@@ -36,8 +40,8 @@ struct Frames {
     again: Vec<u64>,
 }
 
-/// Writes settlements until all senders are gone, the session has failed, or `stop`; then it writes what has come. True when
-/// all senders are gone, so that nothing is left to settle.
+/// Writes settlements until all senders are gone, the session has failed, or `stop`; then it writes what has come. False when
+/// the session has failed.
 pub(super) async fn write(
     channel: &Channel,
     mut settled: mpsc::UnboundedReceiver<SettledTag>,
@@ -54,7 +58,7 @@ pub(super) async fn write(
             _ = health.failed() => return false,
         };
         if received == 0 {
-            return !stop.is_cancelled() && !health.has_failed();
+            return !health.has_failed();
         }
         // Other tasks that are ready may add their acknowledgements to this run.
         tokio::task::yield_now().await;
@@ -66,6 +70,17 @@ pub(super) async fn write(
             return false;
         }
     }
+}
+
+/// Waits until the queue has taken what was settled on a channel. RabbitMQ keeps settlements back while 32 are under way, and
+/// drops them when the channel closes; what a consumer asks comes after them
+/// (docs/rabbitmq.md#a-closing-channel-drops-settlements). A message that this consumer gets is given back by the close.
+pub(super) async fn await_taken(channel: &Channel, queue: &str) -> lapin::Result<()> {
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-priority".into(), AMQPValue::LongInt(LAST));
+    let consumer = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await?;
+    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await
 }
 
 async fn send(channel: &Channel, frames: Frames) -> lapin::Result<()> {

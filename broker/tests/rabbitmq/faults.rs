@@ -306,6 +306,28 @@ async fn a_connection_for_one_question_ends_without_an_error() {
     assert!(!is_broken(&logged), "{logged}");
 }
 
+/// In reverse order each settlement is a command of its own to the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_after_many_settlements_gives_none_back() {
+    let fixture = Fixture::start().await;
+    for round in 0..16 {
+        publish_all(&fixture, &ids("settled", 200)).await;
+        let broker = connect(&fixture.config);
+        let mut consumer = broker.consume(Queue::Lane(Lane::Fast), 200.into());
+        let mut taken = Vec::new();
+        while taken.len() < 200 {
+            taken.push(next(&mut consumer).await);
+        }
+        // A consumer that is gone at the close was cancelled before the settlements.
+        let consumer = (round % 2 == 0).then_some(consumer);
+        taken.into_iter().rev().for_each(|incoming| incoming.settle(Settlement::Done));
+        broker.close().await;
+        drop(consumer);
+        let left = rabbitmq::contents(&fixture.config).await.expect("it could look");
+        assert_eq!(left.iter().map(|queue| queue.ready).sum::<u32>(), 0, "round {round}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_writes_what_is_settled_and_ends_the_consumers() {
     let fixture = Fixture::start().await;
