@@ -8,9 +8,8 @@ use futures_util::{
     stream::{self, BoxStream, SelectAll},
 };
 use lapin::{
-    Channel,
     message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
 };
 use schemas::Message;
@@ -26,7 +25,7 @@ use super::{
     in_hand::{FromOpen, HeldMessage, InHand},
     message::{self, PROBE_TAKEN_KEY, ReceivedMessage, marker_properties},
     session::Session,
-    settle::{self, SettledTag},
+    settle::{ConsumingChannel, SettledTag},
 };
 use crate::{ConnectionState, Incoming, Lane, Log, PublishError, Queue, Settlement, consumer::Grant};
 
@@ -54,7 +53,7 @@ struct Granted<'a>(&'a Grant);
 #[derive(Default)]
 struct OpenConsumers {
     messages: SelectAll<BoxStream<'static, FromBroker>>,
-    tags: Vec<(Channel, ShortString)>,
+    channels: Vec<ConsumingChannel>,
     /// The sum of their prefetches.
     prefetch: u16,
     /// Their messages in hand.
@@ -110,7 +109,14 @@ impl QueueConsumer {
                     open.give_back().await;
                     return Ok(());
                 }
-                () = self.client.stop.cancelled() => return Ok(()),
+                () = self.client.stop.cancelled() => {
+                    // The consumers stay until the queue has taken the settlements: their drop would cancel them before.
+                    tokio::select! {
+                        () = session.settlers.wait() => {}
+                        _ = session.health.failed() => {}
+                    }
+                    return Ok(());
+                }
                 reason = session.health.failed() => return Err(reason),
             }
         }
@@ -138,12 +144,12 @@ impl QueueConsumer {
 
     /// Opens one more consumer.
     async fn subscribe(&self, session: &Arc<Session>, open: &mut OpenConsumers, prefetch: u16) -> Result<(), String> {
-        let queue = self.client.setup.names.queue(self.queue);
+        let queue = ShortString::from(self.client.setup.names.queue(self.queue));
         let subscribing = async {
             let channel = session.consuming.open_channel().await?;
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
             let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-            let consumer = channel.basic_consume(queue.as_str().into(), "".into(), options, none).await?;
+            let consumer = channel.basic_consume(queue.clone(), "".into(), options, none).await?;
             Ok((channel, consumer))
         };
         let subscribed = tokio::select! {
@@ -153,15 +159,10 @@ impl QueueConsumer {
         let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
         let (channel, consumer) = subscribed.map_err(|error: lapin::Error| describe_without("read", &error))?;
         let (settled, to_write) = mpsc::unbounded_channel();
-        let (of, on, stop) = (Arc::clone(session), channel.clone(), self.client.stop.clone());
-        session.settlers.spawn(async move {
-            if settle::write(&on, to_write, &of.health, &stop).await {
-                // An error closes the channel or ends the session.
-                let _ = settle::await_taken(&on, &queue).await;
-                of.consuming.close_channel(&on).await;
-            }
-        });
-        open.add(channel, consumer, settled, prefetch);
+        let opened = ConsumingChannel { channel, queue, consumer: consumer.tag(), is_cancelled: Arc::default() };
+        let settling = opened.clone().settle(to_write, Arc::clone(session), self.client.stop.clone());
+        session.settlers.spawn(settling);
+        open.add(opened, consumer, settled, prefetch);
         Ok(())
     }
 
@@ -237,12 +238,12 @@ impl Drop for Granted<'_> {
 impl OpenConsumers {
     fn add(
         &mut self,
-        channel: Channel,
+        channel: ConsumingChannel,
         consumer: lapin::Consumer,
         settled: mpsc::UnboundedSender<SettledTag>,
         prefetch: u16,
     ) {
-        self.tags.push((channel, consumer.tag()));
+        self.channels.push(channel);
         let messages = consumer.map(move |message| Some((message, settled.clone())));
         self.messages.push(messages.chain(stream::once(async { None })).boxed());
         self.prefetch += prefetch;
@@ -251,10 +252,7 @@ impl OpenConsumers {
     /// Asks the broker to send nothing more. What it has sent can still be read, and settled.
     async fn cancel(&mut self) {
         self.prefetch = 0;
-        let cancelled = self
-            .tags
-            .drain(..)
-            .map(async |(channel, tag)| channel.basic_cancel(tag, BasicCancelOptions::default()).await);
+        let cancelled = self.channels.drain(..).map(async |channel| channel.cancel().await);
         let _ = join_all(cancelled).await;
     }
 

@@ -1,24 +1,34 @@
 //! Settling: writes the settlements of one consuming channel. A contiguous run of finished tags becomes one frame,
 //! which is never delayed: what is not acknowledged comes again after a crash.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use lapin::{
     Channel,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{error::describe, health::SessionHealth};
+use super::{error::describe, health::SessionHealth, session::Session};
 use crate::Settlement;
 
 pub(super) type SettledTag = (u64, Settlement);
 
 /// The priority of a consumer that is there for no message: the queue prefers every other one.
 const LAST: i32 = -1_000_000;
+
+/// Time in which a queue takes what was settled, also when its disk is busy.
+const TAKEN_TIME: Duration = Duration::from_secs(1);
 
 /// Largest number of settlements that are written at once. It exceeds a channel's prefetch.
 const BATCH: usize = 1024;
@@ -40,9 +50,60 @@ struct Frames {
     again: Vec<u64>,
 }
 
+/// A channel with one consumer, whose messages are settled on it.
+#[derive(Clone)]
+pub(super) struct ConsumingChannel {
+    pub(super) channel: Channel,
+    pub(super) queue: ShortString,
+    pub(super) consumer: ShortString,
+    /// True once the consumer was cancelled, so that nothing more comes.
+    pub(super) is_cancelled: Arc<AtomicBool>,
+}
+
+impl ConsumingChannel {
+    /// Asks the broker to send nothing more. What it has sent can still be read, and settled.
+    pub(super) async fn cancel(&self) -> lapin::Result<()> {
+        self.is_cancelled.store(true, Relaxed);
+        self.channel.basic_cancel(self.consumer.clone(), BasicCancelOptions::default()).await
+    }
+
+    /// Writes settlements until none can come any more, or `stop`, and closes the channel once the queue has taken them.
+    pub(super) async fn settle(
+        self,
+        settled: mpsc::UnboundedReceiver<SettledTag>,
+        session: Arc<Session>,
+        stop: CancellationToken,
+    ) {
+        if !write(&self.channel, settled, &session.health, &stop).await {
+            return;
+        }
+        // While the session goes on, the queue has the time that it needs.
+        if timeout(TAKEN_TIME, stop.cancelled()).await.is_ok() {
+            // An error closes the channel or ends the session.
+            let _ = self.await_taken().await;
+        }
+        session.consuming.close_channel(&self.channel).await;
+    }
+
+    /// Waits until the queue has taken what was settled. The answer to the cancelling of a consumer comes after that
+    /// (docs/rabbitmq.md#a-closing-channel-drops-settlements). Where the consumer is cancelled already another one comes
+    /// and goes; a message that it gets is given back when the channel closes.
+    async fn await_taken(&self) -> lapin::Result<()> {
+        if !self.is_cancelled.load(Relaxed) {
+            return self.cancel().await;
+        }
+        self.channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-priority".into(), AMQPValue::LongInt(LAST));
+        let (queue, options) = (self.queue.clone(), BasicConsumeOptions::default());
+        let other = self.channel.basic_consume(queue, "".into(), options, arguments).await?;
+        self.channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await
+    }
+}
+
 /// Writes settlements until all senders are gone, the session has failed, or `stop`; then it writes what has come. False when
 /// the session has failed.
-pub(super) async fn write(
+async fn write(
     channel: &Channel,
     mut settled: mpsc::UnboundedReceiver<SettledTag>,
     health: &SessionHealth,
@@ -70,17 +131,6 @@ pub(super) async fn write(
             return false;
         }
     }
-}
-
-/// Waits until the queue has taken what was settled on a channel. RabbitMQ keeps settlements back while 32 are under way, and
-/// drops them when the channel closes; what a consumer asks comes after them
-/// (docs/rabbitmq.md#a-closing-channel-drops-settlements). A message that this consumer gets is given back by the close.
-pub(super) async fn await_taken(channel: &Channel, queue: &str) -> lapin::Result<()> {
-    channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-priority".into(), AMQPValue::LongInt(LAST));
-    let consumer = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await?;
-    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await
 }
 
 async fn send(channel: &Channel, frames: Frames) -> lapin::Result<()> {
