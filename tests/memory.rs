@@ -28,7 +28,7 @@ async fn a_backlog_of_large_bodies_is_worked_off_by_small_processes() {
     let is_up = answers.clone();
     let receiver = Receiver::without_bodies(move |_| {
         // A slow endpoint leaves as many bodies in hand as the deliverer takes.
-        if is_up.load(Relaxed) { Answer::Status(200, Duration::from_secs(2)) } else { Answer::status(503) }
+        if is_up.load(Relaxed) { Answer::Status(200, Duration::from_secs(1)) } else { Answer::status(503) }
     })
     .await;
     let rabbit = Rabbit::start().await;

@@ -112,8 +112,9 @@ impl BrokerConnection {
 
     /// Closes a channel whose consumers are cancelled.
     pub(super) async fn close_channel(&self, channel: &Channel) {
-        let _ = channel.close(200, "OK".into()).await;
+        // While it is open no other channel has its number.
         self.0.channels.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.id() != channel.id());
+        let _ = channel.close(200, "OK".into()).await;
     }
 
     pub(super) fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
