@@ -159,7 +159,7 @@ impl QueueConsumer {
         let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
         let (channel, consumer) = subscribed.map_err(|error: lapin::Error| describe_without("read", &error))?;
         let (settled, to_write) = mpsc::unbounded_channel();
-        let opened = ConsumingChannel { channel, queue, consumer: consumer.tag(), is_cancelled: Arc::default() };
+        let opened = ConsumingChannel::new(channel, queue, consumer.tag());
         let settling = opened.clone().settle(to_write, Arc::clone(session), self.client.stop.clone());
         session.settlers.spawn(settling);
         open.add(opened, consumer, settled, prefetch);

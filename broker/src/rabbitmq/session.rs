@@ -145,7 +145,7 @@ impl Session {
 
 /// Reports lapin's events of a connection. Each connection has one listener, because several would share its events.
 fn watch_events(connection: &BrokerConnection, place: usize, health: SessionHealth) {
-    let mut events = Box::pin(connection.events());
+    let mut events = connection.events();
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {

@@ -53,14 +53,19 @@ struct Frames {
 /// A channel with one consumer, whose messages are settled on it.
 #[derive(Clone)]
 pub(super) struct ConsumingChannel {
-    pub(super) channel: Channel,
-    pub(super) queue: ShortString,
-    pub(super) consumer: ShortString,
+    channel: Channel,
+    queue: ShortString,
+    consumer: ShortString,
     /// True once the consumer was cancelled, so that nothing more comes.
-    pub(super) is_cancelled: Arc<AtomicBool>,
+    is_cancelled: Arc<AtomicBool>,
 }
 
 impl ConsumingChannel {
+    /// Of a consumer of `queue`, by its tag.
+    pub(super) fn new(channel: Channel, queue: ShortString, consumer: ShortString) -> Self {
+        Self { channel, queue, consumer, is_cancelled: Arc::default() }
+    }
+
     /// Asks the broker to send nothing more. What it has sent can still be read, and settled.
     pub(super) async fn cancel(&self) -> lapin::Result<()> {
         self.is_cancelled.store(true, Relaxed);

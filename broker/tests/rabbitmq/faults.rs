@@ -1,11 +1,7 @@
 //! Faults of a broker or of a connection, on nodes of their own: alarms
 //! (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too), cuts, crashes, refusals.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, sync::Arc, time::Duration};
 
 use broker::{
     Broker, ConnectionState, Deadline, Lane, Log, Logs, PublishError, Queue, Settlement, Target,
@@ -36,26 +32,6 @@ async fn node() -> &'static Node {
 
 async fn on(node: &'static Node, act: impl FnOnce(&Node) + Send + 'static) {
     tokio::task::spawn_blocking(move || act(node)).await.expect("done");
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().expect("no panic"))).expect("text")
-    }
-}
-
-impl io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn for_ever() -> (CancellationToken, Deadline) {
@@ -277,15 +253,17 @@ async fn of_several_hosts_the_one_that_answers_is_used() {
 #[tokio::test]
 async fn a_connection_for_one_question_ends_without_an_error() {
     let fixture = Fixture::start().await;
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(move || writer.clone());
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let logged = || fs::read_to_string(log.path()).expect("text");
+    let writer = Arc::new(log.reopen().expect("a file"));
+    let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(writer);
     let _collecting = tracing::subscriber::set_default(errors.finish());
     let connection = Connection::connect(&fixture.config.url, ConnectionProperties::default()).await.expect("connects");
     drop(connection.create_channel().await.expect("a channel"));
     let _ = timeout(Duration::from_secs(2), connection.close(200, "OK".into())).await;
     let is_broken = |logged: &str| logged.contains("invalid channel state: Closing");
-    assert!(is_broken(&logged.take()), "a dropped channel breaks lapin's connection");
+    let before = logged();
+    assert!(is_broken(&before), "a dropped channel breaks lapin's connection");
 
     fixture
         .broker
@@ -302,8 +280,8 @@ async fn a_connection_for_one_question_ends_without_an_error() {
     assert_eq!(fixture.broker.intake_is_bound().await, Some(true), "the consumer is there");
     drop(consumer);
     fixture.broker.close().await;
-    let logged = logged.take();
-    assert!(!is_broken(&logged), "{logged}");
+    let since = &logged()[before.len()..];
+    assert!(!is_broken(since), "{since}");
 }
 
 /// In reverse order each settlement is a command of its own to the queue.

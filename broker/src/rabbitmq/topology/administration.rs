@@ -84,9 +84,8 @@ pub(in crate::rabbitmq) async fn contents_on(
     topology: &Topology,
     names: &Names,
 ) -> Result<Vec<QueueContents>, TopologyError> {
-    let open = async || connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)));
     let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
-    let (mut channel, mut found) = (open().await?, Vec::new());
+    let (mut channel, mut found) = (declare::open(connection).await?, Vec::new());
     for queue in topology.queues.iter().filter(|queue| carries_work(queue, names)) {
         let answer = channel.queue_declare(queue.name.as_str().into(), passive, FieldTable::default()).await;
         match answer.map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error)) {
@@ -96,7 +95,7 @@ pub(in crate::rabbitmq) async fn contents_on(
                 queue: queue.name.clone(),
             }),
             // The broker closes the channel with this answer.
-            Err(TopologyError::Missing { .. }) => channel = open().await?,
+            Err(TopologyError::Missing { .. }) => channel = declare::open(connection).await?,
             Err(error) => return Err(error),
         }
     }
@@ -126,7 +125,7 @@ pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), Topolo
 
 async fn announce_on(connection: &BrokerConnection, exchange: &str, notice: &[u8]) -> Result<(), TopologyError> {
     let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-    let channel = connection.open_channel().await.map_err(away)?;
+    let channel = declare::open(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(away)?;
     let (exchange, options) = (exchange.into(), BasicPublishOptions::default());
     let published = async {
@@ -154,7 +153,7 @@ async fn discard_on(
     there: Vec<QueueContents>,
     header: &str,
 ) -> Result<(), TopologyError> {
-    let channel = connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
+    let channel = declare::open(connection).await?;
     for queue in there.into_iter().filter(|queue| queue.ready > 0) {
         let discarded = discard_from(&channel, &queue.queue, header).await;
         discarded.map_err(|error| TopologyError::on(format!("queue {}", queue.queue), &error))?;

@@ -163,7 +163,7 @@ pub(super) async fn remove(
     Ok(())
 }
 
-async fn open(connection: &BrokerConnection) -> Result<Channel, TopologyError> {
+pub(super) async fn open(connection: &BrokerConnection) -> Result<Channel, TopologyError> {
     connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)))
 }
 

@@ -19,6 +19,7 @@ use lapin::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
+    declare,
     entities::DeclaredBinding,
     plan::{Names, Topology},
 };
@@ -208,12 +209,10 @@ impl<'a> Round<'a> {
     }
 
     async fn confirming(&self) -> Result<Channel, TopologyError> {
-        let opened = async {
-            let channel = self.connection.open_channel().await?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            Ok(channel)
-        };
-        opened.await.map_err(|error: lapin::Error| TopologyError::Away(describe(&error)))
+        let channel = declare::open(self.connection).await?;
+        let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
+        confirming.map_err(|error| TopologyError::Away(describe(&error)))?;
+        Ok(channel)
     }
 
     /// Takes in what comes into the logs until every binding is known, or the time is over. What an alternate exchange parked
@@ -288,7 +287,7 @@ impl<'a> Round<'a> {
     /// True when messages wait in a queue.
     async fn waits(&self, queue: &str) -> Result<bool, TopologyError> {
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-        let channel = self.connection.open_channel().await.map_err(away)?;
+        let channel = declare::open(self.connection).await?;
         let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
         let there = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.map_err(away)?;
         Ok(there.message_count() > 0)
