@@ -6,7 +6,8 @@ use reqwest::{Method, StatusCode};
 use tokio::sync::watch;
 
 use crate::harness::{
-    DeliveryCounts, Process, Rabbit, Receiver, Site, UNANSWERED, acme, eventually, ids, in_time, report,
+    DeliveryCounts, MetricsPage, Process, Rabbit, Receiver, Recorder, Site, UNANSWERED, acme, eventually, ids, in_time,
+    report,
 };
 
 /// Events of each test.
@@ -92,6 +93,47 @@ async fn roles_and_their_broker_killed_in_turn_lose_nothing() {
     let in_flight = 2 * (UNANSWERED + ROUTER_PREFETCH + 2 * UNSETTLED);
     check("producer, router, both deliverers and the broker killed", &counts, in_flight);
     for process in others.into_iter().chain([producer]) {
+        assert_eq!(process.end().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_and_their_broker_killed_in_turn_lose_nothing() {
+    let rabbit = Rabbit::start().await;
+    let receiver = Receiver::accepting_after(Duration::from_millis(2)).await;
+    let site = bounded(Site::on(rabbit.url(), &acme(&receiver.url("/crm"))));
+    let producer = site.start("producer").await;
+    let mut workers = [site.start("worker").await, site.start("worker").await];
+    let published = async {
+        let (api, mut accepted) = (producer.api(), BTreeSet::new());
+        // No backlog: what waits for others takes the lanes.
+        for batch in ids("event", EVENTS).chunks(50) {
+            accepted.extend(api.publish("acme", batch.to_vec()).await);
+            let in_time = |recorder: &Recorder| recorder.delivered("/crm") + ROUTER_PREFETCH / 2 >= accepted.len();
+            receiver.until("most of them arrive", in_time).await;
+        }
+        accepted
+    };
+    let killed = async {
+        for (milestone, worker) in [1_000, 2_000].into_iter().zip(&mut workers) {
+            let delivered = middle(&receiver, milestone, EVENTS).await;
+            let direct = MetricsPage::of(worker).await.value(r#"carteiro_attempts_total{lane="direct",outcome="2xx"}"#);
+            worker.kill().await;
+            report("a worker killed", format!("{delivered} delivered of {EVENTS}, {direct} by it directly"));
+            assert!(direct > 200.0, "{direct} were handed over");
+            worker.restart().await;
+        }
+        let delivered = middle(&receiver, 3_000, EVENTS).await;
+        rabbit.kill().await;
+        report("the broker killed", format!("{delivered} delivered of {EVENTS}"));
+        rabbit.revive().await;
+    };
+    let (accepted, ()) = tokio::join!(published, killed);
+    assert_eq!(accepted.len(), EVENTS);
+
+    let counts = everything(&receiver, &producer, accepted).await;
+    check("both workers and the broker killed", &counts, 2 * 2 * (ROUTER_PREFETCH + UNSETTLED));
+    for process in workers.into_iter().chain([producer]) {
         assert_eq!(process.end().await, 0);
     }
 }

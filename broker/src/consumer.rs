@@ -28,8 +28,7 @@ pub struct Incoming {
     pub redelivered: bool,
     /// How often the message was handed out before (RabbitMQ: `x-delivery-count`).
     pub count: u32,
-    /// Cancelled once the session that handed the message out is over; `None` for a broker without sessions.
-    pub session: Option<CancellationToken>,
+    pub session: SessionEnd,
     settle: Option<Box<dyn FnOnce(Settlement) + Send + Sync>>,
 }
 
@@ -50,22 +49,33 @@ impl Incoming {
         count: u32,
         settle: impl FnOnce(Settlement) + Send + Sync + 'static,
     ) -> Self {
-        Self { message, key, redelivered, count, settle: Some(Box::new(settle)), session: None }
-    }
-
-    /// Returns once the session that handed the message out is over: settling has no effect any more, and the message
-    /// is handed out again. Never returns where there are no sessions.
-    pub async fn lost(&self) {
-        match &self.session {
-            Some(session) => session.cancelled().await,
-            None => std::future::pending().await,
-        }
+        Self { message, key, redelivered, count, settle: Some(Box::new(settle)), session: SessionEnd::default() }
     }
 
     /// Settles the message. Returns at once: a settlement that gets lost leads to a redelivery, never to a loss.
     pub fn settle(mut self, settlement: Settlement) {
         if let Some(settle) = self.settle.take() {
             settle(settlement);
+        }
+    }
+}
+
+/// The end of the session that handed a message out: settling has no effect any more, and the message is handed out again.
+/// It never comes with a broker that has no sessions.
+#[derive(Clone, Debug, Default)]
+pub struct SessionEnd(Option<CancellationToken>);
+
+impl SessionEnd {
+    /// Comes once the token is cancelled.
+    pub(crate) fn at(session: CancellationToken) -> Self {
+        Self(Some(session))
+    }
+
+    /// Returns once it has come.
+    pub async fn reached(&self) {
+        match &self.0 {
+            Some(session) => session.cancelled().await,
+            None => std::future::pending().await,
         }
     }
 }

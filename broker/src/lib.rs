@@ -4,6 +4,7 @@
 
 mod config;
 mod consumer;
+mod direct;
 mod large_bodies;
 mod latest_tenant;
 mod layer;
@@ -26,7 +27,8 @@ use schemas::Message;
 use tokio::sync::watch;
 
 pub use config::{BrokerConfig, LogBytes};
-pub use consumer::{Consumer, ConsumerStatus, Incoming, Prefetch, Settlement};
+pub use consumer::{Consumer, ConsumerStatus, Incoming, Prefetch, SessionEnd, Settlement};
+pub use direct::DirectDelivery;
 pub use large_bodies::LargeBodies;
 pub use layer::BrokerLayer;
 pub use notices::Notices;

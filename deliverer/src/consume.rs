@@ -2,24 +2,49 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Prefetch, Queue, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Lane, Prefetch, Queue, SessionEnd, run_handler};
 use bytes::Bytes;
 use schemas::Delivery;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) struct ConsumedDelivery<'a> {
+/// A delivery in hand.
+pub(crate) struct ConsumedDelivery {
     pub(crate) delivery: Delivery,
-    pub(crate) incoming: &'a Incoming,
-    pub(crate) lane: Lane,
+    /// The event, which is posted unparsed.
+    pub(crate) body: Bytes,
+    pub(crate) path: Path,
+    pub(crate) redelivered: bool,
+    /// The end of the session of its message, or of its event's where the router handed it over.
+    pub(crate) session: SessionEnd,
     /// Revision that created the tenant.
     pub(crate) tenant_created: u64,
 }
 
-impl ConsumedDelivery<'_> {
-    /// The event, which is posted unparsed.
-    pub(crate) fn body(&self) -> &Bytes {
-        &self.incoming.message.body
+/// How a delivery came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// The router of this process handed it over.
+    Direct,
+    Lane(Lane),
+}
+
+impl Path {
+    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Lane(Lane::Fast), Self::Lane(Lane::Slow)];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Lane(lane) => lane.name(),
+        }
+    }
+
+    /// The lane whose slots and shares it takes. What is handed over is a first attempt.
+    pub(crate) const fn lane(self) -> Lane {
+        match self {
+            Self::Direct => Lane::Fast,
+            Self::Lane(lane) => lane,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod canary;
 mod config;
 mod consume;
 mod defer;
+mod direct;
 mod health;
 mod heartbeat;
 mod limits;
@@ -22,7 +23,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Prefetch, Settlement};
+use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Lane, Prefetch, Settlement};
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
@@ -34,8 +35,9 @@ pub use config::DelivererConfig;
 pub use metrics::DelivererMetrics;
 
 use canary::Canaries;
-use consume::{ConsumedDelivery, Lanes};
+use consume::{ConsumedDelivery, Lanes, Path};
 use defer::NotAttempted;
+use direct::{DirectDeliverer, DirectTasks};
 use heartbeat::DelivererHeartbeat;
 use limits::{AttemptEnd, AttemptRequest, AttemptResult, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
 use post::{Network, Posted, Poster, PreparedEndpoint};
@@ -79,6 +81,7 @@ pub struct Deliverer {
     settler: Settler,
     reporter: Reporter,
     canaries: Canaries,
+    direct: DirectTasks,
 }
 
 impl Deliverer {
@@ -106,6 +109,7 @@ impl Deliverer {
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone()),
             canaries: Canaries::new(config, canaries),
+            direct: DirectTasks::default(),
             deps,
         }))
     }
@@ -125,9 +129,15 @@ impl Deliverer {
         let canaries = tokio::spawn(async move { deliverer.canaries.send(&deliverer.deps).await });
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
+        self.direct.finish().await;
         heartbeat.abort();
         canaries.abort();
         heartbeat::announce_presence(&self, true);
+    }
+
+    /// What this deliverer offers to the router of its process.
+    pub fn direct(self: &Arc<Self>) -> Arc<dyn DirectDelivery> {
+        Arc::new(DirectDeliverer(self.clone()))
     }
 
     pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
@@ -137,23 +147,28 @@ impl Deliverer {
     /// The path of one delivery. `Err` is the settlement of a message that is not attempted.
     async fn handle(&self, incoming: &Incoming, lane: Lane) -> Result<Settlement, Settlement> {
         let consumed = self.decode(incoming, lane).await?;
-        let held = self.limiter.hold(lane, &consumed.delivery.tenant, consumed.body().len());
+        let held = self.limiter.hold(lane, &consumed.delivery.tenant, consumed.body.len());
         if consumed.delivery.is_test {
             return self.handle_test(&consumed).await;
         }
         let endpoint = self.resolve(&consumed).await?;
         let permit = self.admit(&consumed, &endpoint, &held).await?;
-        let posted = self.post(&consumed, &endpoint, &permit).await;
-        let mut concluded = self.decide(&consumed, &endpoint, permit, posted);
-        let settlement = self.settler.settle(&consumed, &mut concluded).await;
-        self.reporter.settled(&consumed, &concluded, settlement);
-        Ok(settlement)
+        Ok(self.attempt(&consumed, &endpoint, permit).await)
+    }
+
+    /// One attempt and what follows from it.
+    async fn attempt(&self, consumed: &ConsumedDelivery, endpoint: &PreparedEndpoint, permit: Permit) -> Settlement {
+        let posted = self.post(consumed, endpoint, &permit).await;
+        let mut concluded = self.decide(consumed, endpoint, permit, posted);
+        let settlement = self.settler.settle(consumed, &mut concluded).await;
+        self.reporter.settled(consumed, &concluded, settlement);
+        settlement
     }
 
     /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, and a
     /// notice to control. It is not retried, leaves no dead letter and changes no limit. A crash before the settlement
     /// attempts it again. Beyond [`MAX_TESTS`] it ends without an attempt, and its caller hears that there is no result yet.
-    async fn handle_test(&self, consumed: &ConsumedDelivery<'_>) -> Result<Settlement, Settlement> {
+    async fn handle_test(&self, consumed: &ConsumedDelivery) -> Result<Settlement, Settlement> {
         let delivery = &consumed.delivery;
         let in_hand = self.tests.try_acquire_if(&delivery.tenant, 1, |own, _| own < MAX_TESTS);
         let Some(_in_hand) = in_hand else { return Err(Settlement::Done) };
@@ -166,7 +181,7 @@ impl Deliverer {
             }
             Err(_) => return Err(Settlement::Done),
         };
-        let posted = self.poster.post_now(&endpoint, delivery, consumed.body()).await;
+        let posted = self.poster.post_now(&endpoint, delivery, &consumed.body).await;
         self.reporter.attempt_ended(consumed, &posted);
         let verdict = match posted.outcome.class {
             OutcomeClass::Success => Verdict::Delivered,
@@ -180,7 +195,7 @@ impl Deliverer {
     }
 
     /// Reads a delivery. A message that is none is parked; a delivery that has already succeeded here is done.
-    async fn decode<'a>(&self, incoming: &'a Incoming, lane: Lane) -> Result<ConsumedDelivery<'a>, Settlement> {
+    async fn decode(&self, incoming: &Incoming, lane: Lane) -> Result<ConsumedDelivery, Settlement> {
         if incoming.redelivered {
             self.reporter.metrics.redeliveries.inc();
         }
@@ -194,10 +209,12 @@ impl Deliverer {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
-        Ok(ConsumedDelivery { delivery, incoming, lane, tenant_created })
+        let (body, session) = (body.clone(), incoming.session.clone());
+        let (path, redelivered) = (Path::Lane(lane), incoming.redelivered);
+        Ok(ConsumedDelivery { delivery, body, path, redelivered, session, tenant_created })
     }
 
-    async fn resolve(&self, consumed: &ConsumedDelivery<'_>) -> Result<Arc<PreparedEndpoint>, Settlement> {
+    async fn resolve(&self, consumed: &ConsumedDelivery) -> Result<Arc<PreparedEndpoint>, Settlement> {
         match self.resolver.resolve(&consumed.delivery).await {
             Ok(endpoint) => Ok(endpoint),
             Err(why) => Err(self.unresolved(consumed, why).await),
@@ -207,7 +224,7 @@ impl Deliverer {
     /// Gets a permit for one attempt. A delivery that the endpoint's limits turn away is deferred, or ends.
     async fn admit(
         &self,
-        consumed: &ConsumedDelivery<'_>,
+        consumed: &ConsumedDelivery,
         endpoint: &PreparedEndpoint,
         held: &HeldMessage,
     ) -> Result<Permit, Settlement> {
@@ -227,8 +244,8 @@ impl Deliverer {
         }
     }
 
-    async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
-        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, Instant::now()) {
+    async fn post(&self, consumed: &ConsumedDelivery, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
+        if self.recent.is_forked_retry(&consumed.delivery, consumed.redelivered, Instant::now()) {
             self.reporter.forked(&consumed.delivery);
         }
         let begins = |now| self.reporter.attempt_begins(consumed, now);
@@ -240,7 +257,7 @@ impl Deliverer {
     /// Decides what follows from an attempt, for this delivery and for the others to its endpoint.
     fn decide(
         &self,
-        consumed: &ConsumedDelivery<'_>,
+        consumed: &ConsumedDelivery,
         endpoint: &PreparedEndpoint,
         permit: Permit,
         posted: Posted,
@@ -256,7 +273,7 @@ impl Deliverer {
             Verdict::Dead(_) => (None, false),
         };
         if is_delivered {
-            self.recent.delivered(delivery, consumed.tenant_created, consumed.body(), Instant::now());
+            self.recent.delivered(delivery, consumed.tenant_created, &consumed.body, Instant::now());
         }
         let result = match is_delivered {
             true => AttemptResult::Success { at: now },
@@ -270,13 +287,13 @@ impl Deliverer {
         Concluded::new(delivery, posted, verdict)
     }
 
-    async fn unresolved(&self, consumed: &ConsumedDelivery<'_>, why: Unresolved) -> Settlement {
-        let ConsumedDelivery { delivery, lane, .. } = consumed;
-        let decision = defer::unresolved(delivery, *lane, why, &self.default_policy, self.now());
+    async fn unresolved(&self, consumed: &ConsumedDelivery, why: Unresolved) -> Settlement {
+        let ConsumedDelivery { delivery, path, .. } = consumed;
+        let decision = defer::unresolved(delivery, path.lane(), why, &self.default_policy, self.now());
         self.without_attempt(consumed, decision).await
     }
 
-    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, mut decision: NotAttempted) -> Settlement {
+    async fn without_attempt(&self, consumed: &ConsumedDelivery, mut decision: NotAttempted) -> Settlement {
         let now = self.now();
         let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
         self.reporter.not_attempted(&consumed.delivery, decision, settlement, now);

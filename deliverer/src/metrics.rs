@@ -1,12 +1,12 @@
 //! The metrics of a deliverer. No tenant, endpoint or URL is a label.
 
-use broker::Lane;
 use schemas::{DeadReason, OutcomeClass, ParkReason};
 use service::metrics::{Histogram, IntCounter};
 
-use crate::{defer::DeferralReason, outcome::Outcome};
+use crate::{consume::Path, defer::DeferralReason, outcome::Outcome};
 
-const LANES: &[&str] = service::label_values!(Lane::ALL, Lane::name);
+/// A lane, or `direct` for what the router of the same process handed over.
+const PATHS: &[&str] = service::label_values!(Path::ALL, Path::name);
 const OUTCOMES: &[&str] = service::label_values!(OutcomeClass::ALL, OutcomeClass::as_str);
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARKED_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
@@ -33,7 +33,7 @@ service::metrics! {
     /// What a deliverer counts.
     pub struct DelivererMetrics {
         /// Attempts, by outcome class and lane.
-        pub attempts: IntCounterVec("attempts_total", [outcome in OUTCOMES, lane in LANES]),
+        pub attempts: IntCounterVec("attempts_total", [outcome in OUTCOMES, lane in PATHS]),
         /// Dead letters made, by reason.
         pub dead_letters: IntCounterVec("dead_letters_total", [reason in DEAD_REASONS]),
         /// Dead letters that were not kept whole because of the tenant's quota: only the record was kept, or nothing.
@@ -50,12 +50,12 @@ service::metrics! {
         /// broker did not hand them out again: the delivery is retried twice. Attempts of other processes are not seen.
         pub retry_forks: IntCounter("retry_forks_suspected_total"),
         /// How long attempts took, by lane and outcome class.
-        pub attempt_duration: HistogramVec("attempt_duration_seconds", [lane in LANES, outcome in OUTCOMES],
+        pub attempt_duration: HistogramVec("attempt_duration_seconds", [lane in PATHS, outcome in OUTCOMES],
             buckets = DURATIONS),
         /// From acceptance to the start of the first attempt, by the lane of that attempt.
-        pub delivery_latency: HistogramVec("delivery_latency_seconds", [lane in LANES], buckets = AGES),
+        pub delivery_latency: HistogramVec("delivery_latency_seconds", [lane in PATHS], buckets = AGES),
         /// From acceptance to the 2xx, by the lane of the attempt that got it.
-        pub delivery_success: HistogramVec("delivery_success_seconds", [lane in LANES], buckets = AGES),
+        pub delivery_success: HistogramVec("delivery_success_seconds", [lane in PATHS], buckets = AGES),
         /// How late attempts start. `first`: first attempts that were never deferred, and whose event was not put aside,
         /// after acceptance. `retry` and `deferred`: after the time for which they were due.
         pub lateness: HistogramVec("lateness_seconds", [kind in KINDS], buckets = LATENESS),
@@ -81,8 +81,8 @@ service::metrics! {
     }
 }
 
-/// The metrics of one lane's attempts, whose labels are resolved once, because resolving costs a hash and a lock.
-pub(crate) struct LaneMetrics {
+/// The metrics of the attempts of one path, whose labels are resolved once, because resolving costs a hash and a lock.
+pub(crate) struct PathMetrics {
     attempts: [IntCounter; OutcomeClass::ALL.len()],
     durations: [Histogram; OutcomeClass::ALL.len()],
     pub(crate) latency: Histogram,
@@ -92,9 +92,9 @@ pub(crate) struct LaneMetrics {
     pub(crate) late_deferred: Histogram,
 }
 
-impl LaneMetrics {
-    pub(crate) fn of(metrics: &DelivererMetrics, lane: Lane) -> Self {
-        let name = lane.name();
+impl PathMetrics {
+    pub(crate) fn of(metrics: &DelivererMetrics, path: Path) -> Self {
+        let name = path.name();
         let attempts = |class: OutcomeClass| metrics.attempts.with_label_values(&[class.as_str(), name]);
         let durations = |class: OutcomeClass| metrics.attempt_duration.with_label_values(&[name, class.as_str()]);
         Self {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_and_timed_under_its_name() {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
-        let lane = LaneMetrics::of(&metrics, Lane::Slow);
+        let lane = PathMetrics::of(&metrics, Path::Lane(broker::Lane::Slow));
         for class in OutcomeClass::ALL {
             let excerpt = String::new();
             lane.attempted(&Outcome { class, status: None, retry_after: None, excerpt, duration_ms: 1_500 });

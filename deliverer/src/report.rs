@@ -7,9 +7,9 @@ use schemas::{Counts, DeadReason, Delivery, Finding, Message, OutcomeClass, Park
 use store::Outbox;
 
 use crate::{
-    consume::ConsumedDelivery,
+    consume::{ConsumedDelivery, Path},
     defer::NotAttempted,
-    metrics::{DelivererMetrics, LaneMetrics},
+    metrics::{DelivererMetrics, PathMetrics},
     post::Posted,
     settle::Concluded,
     verdict::Verdict,
@@ -17,43 +17,44 @@ use crate::{
 
 pub(crate) struct Reporter {
     pub(crate) metrics: DelivererMetrics,
-    fast: LaneMetrics,
-    slow: LaneMetrics,
+    direct: PathMetrics,
+    fast: PathMetrics,
+    slow: PathMetrics,
     outbox: Arc<Outbox>,
 }
 
 impl Reporter {
     pub(crate) fn new(metrics: DelivererMetrics, outbox: Arc<Outbox>) -> Self {
-        let [fast, slow] = [Lane::Fast, Lane::Slow].map(|lane| LaneMetrics::of(&metrics, lane));
-        Self { metrics, fast, slow, outbox }
+        let [direct, fast, slow] = Path::ALL.map(|path| PathMetrics::of(&metrics, path));
+        Self { metrics, direct, fast, slow, outbox }
     }
 
-    pub(crate) fn attempt_begins(&self, consumed: &ConsumedDelivery<'_>, now: u64) {
-        let (delivery, lane) = (&consumed.delivery, self.lane(consumed.lane));
+    pub(crate) fn attempt_begins(&self, consumed: &ConsumedDelivery, now: u64) {
+        let (delivery, path) = (&consumed.delivery, self.path(consumed.path));
         if delivery.attempt == 1 {
-            lane.latency.observe(seconds(delivery.accepted_at, now));
+            path.latency.observe(seconds(delivery.accepted_at, now));
         }
         match delivery.due {
-            None if delivery.deferrals == 0 => lane.late_first.observe(seconds(delivery.accepted_at, now)),
+            None if delivery.deferrals == 0 => path.late_first.observe(seconds(delivery.accepted_at, now)),
             // Its event was put aside, and it was due at no time.
             None => {}
-            Some(due) if was_deferred_until(delivery, due) => lane.late_deferred.observe(seconds(due, now)),
-            Some(due) => lane.late_retry.observe(seconds(due, now)),
+            Some(due) if was_deferred_until(delivery, due) => path.late_deferred.observe(seconds(due, now)),
+            Some(due) => path.late_retry.observe(seconds(due, now)),
         }
     }
 
     /// Counts an attempt, even if its message is given back afterwards.
-    pub(crate) fn attempt_ended(&self, consumed: &ConsumedDelivery<'_>, posted: &Posted) {
-        let lane = self.lane(consumed.lane);
-        lane.attempted(&posted.outcome);
+    pub(crate) fn attempt_ended(&self, consumed: &ConsumedDelivery, posted: &Posted) {
+        let path = self.path(consumed.path);
+        path.attempted(&posted.outcome);
         if posted.outcome.class == OutcomeClass::Success {
-            lane.success.observe(seconds(consumed.delivery.accepted_at, posted.ended));
+            path.success.observe(seconds(consumed.delivery.accepted_at, posted.ended));
         }
     }
 
     /// Reports a settled attempt. A delivery that was given back has not ended, and is reported again.
-    pub(crate) fn settled(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded, settlement: Settlement) {
-        let (delivery, body) = (&consumed.delivery, consumed.body());
+    pub(crate) fn settled(&self, consumed: &ConsumedDelivery, concluded: &Concluded, settlement: Settlement) {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
         let (label, delivered, dead) = match (settlement, verdict) {
             (Settlement::Again, _) => ("given_back", 0, 0),
@@ -65,7 +66,7 @@ impl Reporter {
             delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
             endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
             status = attempt.status, duration_ms = attempt.duration_ms, verdict = label, next_due = attempt.next_due,
-            replay_id = delivery.replay,
+            lane = consumed.path.name(), replay_id = delivery.replay,
             "delivery.attempted"
         );
         if let (Settlement::Done, Verdict::Dead(reason)) = (settlement, verdict) {
@@ -75,8 +76,8 @@ impl Reporter {
         self.usage(delivery, *at, Counts { attempts: 1, bytes, delivered, dead, ..Counts::default() });
     }
 
-    pub(crate) fn tested(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) {
-        let (delivery, body) = (&consumed.delivery, consumed.body());
+    pub(crate) fn tested(&self, consumed: &ConsumedDelivery, concluded: &Concluded) {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, at, .. } = concluded;
         self.usage(delivery, *at, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
         tracing::info!(
@@ -146,10 +147,11 @@ impl Reporter {
         self.outbox.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
     }
 
-    fn lane(&self, lane: Lane) -> &LaneMetrics {
-        match lane {
-            Lane::Fast => &self.fast,
-            Lane::Slow => &self.slow,
+    fn path(&self, path: Path) -> &PathMetrics {
+        match path {
+            Path::Direct => &self.direct,
+            Path::Lane(Lane::Fast) => &self.fast,
+            Path::Lane(Lane::Slow) => &self.slow,
         }
     }
 }

@@ -56,6 +56,12 @@ impl Resolver {
         Ok(self.prepared.of(&delivery.tenant, &found?))
     }
 
+    /// The endpoint of a delivery that may be attempted, as this process knows it.
+    pub(crate) fn known(&self, delivery: &Delivery) -> Option<Arc<PreparedEndpoint>> {
+        let endpoint = self.look_up(delivery).ok()?;
+        Some(self.prepared.of(&delivery.tenant, &endpoint))
+    }
+
     /// The revision that created the delivery's tenant; 0 where that is not known.
     pub(crate) fn tenant_created(&self, delivery: &Delivery) -> u64 {
         let snapshot = self.store.snapshot();

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use broker::{
-    Broker, Deadline, Due, Incoming, Lane, PublishError, Settlement, Target, publish_until_confirmed, records,
+    Broker, Deadline, Due, Incoming, Lane, PublishError, SessionEnd, Settlement, Target, publish_until_confirmed,
+    records,
 };
 use bytes::Bytes;
 use schemas::{
@@ -70,8 +71,8 @@ impl Settler {
     }
 
     /// Settles an attempt. A retry that the broker does not take for its size ends, and `concluded` says so then.
-    pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &mut Concluded) -> Settlement {
-        let ConsumedDelivery { delivery, incoming, .. } = consumed;
+    pub(crate) async fn settle(&self, consumed: &ConsumedDelivery, concluded: &mut Concluded) -> Settlement {
+        let delivery = &consumed.delivery;
         if let Verdict::Retry(due) = concluded.verdict {
             let Concluded { attempt, at, .. } = &*concluded;
             let began = at.saturating_sub(attempt.duration_ms);
@@ -82,7 +83,7 @@ impl Settler {
                 requeued: 0,
                 ..delivery.clone()
             };
-            match self.publish_to_lane(incoming, &next, Lane::Slow, Some(due)).await {
+            match self.publish_to_lane(consumed, &next, Lane::Slow, Some(due)).await {
                 Ok(settlement) => return settlement,
                 Err(TooLarge) => concluded.end(DeadReason::TooLarge),
             }
@@ -90,24 +91,24 @@ impl Settler {
         let Verdict::Dead(reason) = concluded.verdict else { return Settlement::Done };
         let Concluded { attempt, at, .. } = &*concluded;
         let record = DeadLetter::of(delivery, reason, delivery.attempt, Some(attempt.clone()), *at);
-        self.publish_dead_letter(incoming, record, delivery, *at).await
+        self.publish_dead_letter(consumed, record, *at).await
     }
 
     /// Settles what was not attempted. A deferral that the broker does not take for its size ends, and `decision` says so
     /// then.
     pub(crate) async fn without_attempt(
         &self,
-        consumed: &ConsumedDelivery<'_>,
+        consumed: &ConsumedDelivery,
         decision: &mut NotAttempted,
         now: u64,
     ) -> Settlement {
-        let ConsumedDelivery { delivery, incoming, .. } = consumed;
+        let delivery = &consumed.delivery;
         let published = match *decision {
             NotAttempted::Deferred { lane, due, .. } => {
                 let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
-                self.publish_to_lane(incoming, &deferred, lane, Some(due)).await
+                self.publish_to_lane(consumed, &deferred, lane, Some(due)).await
             }
-            NotAttempted::MovedToSlowLane => self.publish_to_lane(incoming, delivery, Lane::Slow, None).await,
+            NotAttempted::MovedToSlowLane => self.publish_to_lane(consumed, delivery, Lane::Slow, None).await,
             NotAttempted::Dead(reason) => return self.end_without_attempt(consumed, reason, now).await,
         };
         match published {
@@ -119,10 +120,9 @@ impl Settler {
         }
     }
 
-    async fn end_without_attempt(&self, consumed: &ConsumedDelivery<'_>, reason: DeadReason, now: u64) -> Settlement {
-        let ConsumedDelivery { delivery, incoming, .. } = consumed;
-        let record = DeadLetter::without_attempt(delivery, reason, now);
-        self.publish_dead_letter(incoming, record, delivery, now).await
+    async fn end_without_attempt(&self, consumed: &ConsumedDelivery, reason: DeadReason, now: u64) -> Settlement {
+        let record = DeadLetter::without_attempt(&consumed.delivery, reason, now);
+        self.publish_dead_letter(consumed, record, now).await
     }
 
     pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str, now: u64) -> Settlement {
@@ -134,33 +134,31 @@ impl Settler {
             ..Parked::of(message, reason)
         };
         let parking = records::park(&*self.broker, record, message.clone(), self.deadline());
-        let parked = self.confirmed(incoming, message, async { parking.await.map(drop) }).await;
+        let parked = self.confirmed(&incoming.session, message, async { parking.await.map(drop) }).await;
         parked.unwrap_or(Settlement::Again)
     }
 
     async fn publish_to_lane(
         &self,
-        incoming: &Incoming,
+        consumed: &ConsumedDelivery,
         delivery: &Delivery,
         lane: Lane,
         due: Option<Due>,
     ) -> Result<Settlement, TooLarge> {
-        let message = delivery.to_message(incoming.message.body.clone());
-        self.publish(incoming, &Target::Lane(lane, due), &message).await
+        let message = delivery.to_message(consumed.body.clone());
+        self.publish(&consumed.session, &Target::Lane(lane, due), &message).await
     }
 
     /// Publishes as much of a dead letter as the tenant's quota lets be kept. A replay keeps what its dead letter had:
     /// the replay has ended that one, so this is the only copy of the body.
-    async fn publish_dead_letter(
-        &self,
-        incoming: &Incoming,
-        mut record: DeadLetter,
-        delivery: &Delivery,
-        now: u64,
-    ) -> Settlement {
+    async fn publish_dead_letter(&self, consumed: &ConsumedDelivery, mut record: DeadLetter, now: u64) -> Settlement {
+        let ConsumedDelivery { delivery, body, session, .. } = consumed;
         let retention = match &delivery.replay {
             Some(_) => DeadLetterRetention::Bodies,
-            None => self.retention.take(&delivery.tenant, incoming.message.size() as u64, now),
+            None => {
+                let bytes = delivery.to_message(body.clone()).size() as u64;
+                self.retention.take(&delivery.tenant, bytes, now)
+            }
         };
         match retention {
             DeadLetterRetention::Bodies => {}
@@ -174,18 +172,18 @@ impl Settler {
                 return Settlement::Done;
             }
         }
-        let (to, message) = records::dead_letter(&record, delivery, incoming.message.body.clone());
-        if let Ok(settlement) = self.publish(incoming, &to, &message).await {
+        let (to, message) = records::dead_letter(&record, delivery, body.clone());
+        if let Ok(settlement) = self.publish(session, &to, &message).await {
             return settlement;
         }
         // The broker does not take so large a body even into the log.
         let (to, message) = records::dead_letter(&record.without_body(), delivery, Bytes::new());
-        self.publish(incoming, &to, &message).await.unwrap_or(Settlement::Again)
+        self.publish(session, &to, &message).await.unwrap_or(Settlement::Again)
     }
 
-    async fn publish(&self, incoming: &Incoming, to: &Target, message: &Message) -> Result<Settlement, TooLarge> {
+    async fn publish(&self, session: &SessionEnd, to: &Target, message: &Message) -> Result<Settlement, TooLarge> {
         let publishing = publish_until_confirmed(&*self.broker, to, message, self.deadline());
-        self.confirmed(incoming, message, publishing).await
+        self.confirmed(session, message, publishing).await
     }
 
     /// Awaits the confirm of what is published of `message`, and only then says that the original may be settled. While
@@ -193,7 +191,7 @@ impl Settler {
     /// delivery limit and repeat its attempt.
     async fn confirmed(
         &self,
-        incoming: &Incoming,
+        session: &SessionEnd,
         message: &Message,
         publishing: impl Future<Output = Result<(), PublishError>>,
     ) -> Result<Settlement, TooLarge> {
@@ -201,7 +199,7 @@ impl Settler {
             biased;
             published = publishing => published,
             // The broker hands out the original again. Continuing would make a second chain of attempts.
-            () = incoming.lost() => Err(PublishError::Lost("the session is over".to_owned())),
+            () = session.reached() => Err(PublishError::Lost("the session is over".to_owned())),
         };
         match published {
             Ok(()) => Ok(Settlement::Done),

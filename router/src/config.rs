@@ -14,6 +14,8 @@ pub struct RouterConfig {
     pub max_in_flight_bytes: u32,
     /// Largest number of deliveries that one event may make; beyond it, the event is parked as `fanout_limit`.
     pub max_fan_out: usize,
+    /// True when the deliverer of the same process is offered each delivery before the broker.
+    pub direct: bool,
     /// Which routed ids are remembered, so that their repeats make no deliveries.
     pub duplicates: SeenConfig,
 }

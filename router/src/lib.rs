@@ -7,6 +7,7 @@
 
 mod aside;
 mod config;
+mod direct;
 mod fan_out;
 mod index;
 mod metrics;
@@ -20,7 +21,7 @@ mod window;
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
+use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
 use schemas::{Acceptance, Envelope, EventFacts, Notice, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
@@ -33,6 +34,7 @@ pub use metrics::RouterMetrics;
 pub use tenants::IndexCache;
 
 use aside::AsideEvents;
+use direct::DirectOffers;
 use fan_out::{FanOut, Lanes};
 use park::Unroutable;
 use publish::ConfirmedPublisher;
@@ -59,6 +61,8 @@ pub struct RouterDependencies {
     pub retention: Arc<RetentionTable>,
     /// How much is kept of each tenant's messages that cannot be routed.
     pub parked_retention: Arc<RetentionTable>,
+    /// The deliverer of the same process, if there is one.
+    pub direct: Option<Arc<dyn DirectDelivery>>,
     pub clock: Clock,
     pub stop: CancellationToken,
 }
@@ -96,11 +100,12 @@ impl Router {
         deps: RouterDependencies,
         metrics: RouterMetrics,
     ) -> Arc<Self> {
-        let RouterDependencies { broker, store, outbox, retention, parked_retention, clock, stop } = deps;
+        let RouterDependencies { broker, store, outbox, retention, parked_retention, direct, clock, stop } = deps;
         let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
             window: Window::new(),
+            direct: DirectOffers::new(direct.filter(|_| config.direct), config.prefetch),
             retention,
             parked_retention,
             outbox: outbox.clone(),
@@ -234,8 +239,9 @@ impl Router {
         let _under_way = window.begin(&acceptance.tenant, interests.len());
         let lanes = Lanes { fast, due, deferred: due.is_some() || queue == Queue::IngestSlow };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
-        if self.publisher.deliveries(&fan_out.deliveries, turn).await.is_err() {
-            // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
+        let offer = self.publisher.direct.of(incoming, &fan_out, lanes.deferred).await;
+        if self.publisher.deliveries(&fan_out.deliveries, turn, offer.as_ref()).await.is_err() {
+            // The process stops, or the session of the event is over. The broker hands out the event again, and its deliveries will have the same ids.
             return Ok(Settlement::Again);
         }
         // An event without deliveries is not noted: it cannot make duplicates, and a later repeat may match a new
@@ -288,7 +294,7 @@ impl Handler for QueueHandler {
             settlement = routed => settlement,
             // The broker hands out the event again. Continuing would add a copy of each delivery with every lost
             // session.
-            () = incoming.lost() => Settlement::Again,
+            () = incoming.session.reached() => Settlement::Again,
         }
     }
 

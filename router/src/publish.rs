@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     RouterMetrics,
+    direct::{self, DirectOffer, DirectOffers},
     fan_out::Outgoing,
     park::{Unroutable, is_kept_whole, parked},
     window::Window,
@@ -23,6 +24,7 @@ pub(crate) struct ConfirmedPublisher {
     /// Largest body that is published, in bytes.
     pub(crate) max_bytes: usize,
     pub(crate) window: Window,
+    pub(crate) direct: DirectOffers,
     pub(crate) retention: Arc<RetentionTable>,
     pub(crate) parked_retention: Arc<RetentionTable>,
     pub(crate) outbox: Arc<Outbox>,
@@ -32,19 +34,30 @@ pub(crate) struct ConfirmedPublisher {
 }
 
 impl ConfirmedPublisher {
-    /// Publishes all deliveries of an event concurrently. The event's turn, if it has one, ends when all of them have room.
+    /// Publishes all deliveries of an event concurrently, apart from those that the deliverer of this process takes over.
+    /// The event's turn, if it has one, ends when all of them have room.
     pub(crate) async fn deliveries(
         &self,
         deliveries: &[Outgoing],
         turn: Option<FairPermit>,
+        offer: Option<&DirectOffer<'_>>,
     ) -> Result<(), PublishError> {
         let turn = turn.map(Arc::new);
-        let publishes: Vec<_> = deliveries.iter().map(|outgoing| self.delivery(outgoing, turn.clone())).collect();
+        let publishes: Vec<_> =
+            deliveries.iter().map(|outgoing| self.delivery(outgoing, turn.clone(), offer)).collect();
         drop(turn);
         try_join_all(publishes).await.map(drop)
     }
 
-    async fn delivery(&self, outgoing: &Outgoing, turn: Option<Arc<FairPermit>>) -> Result<(), PublishError> {
+    async fn delivery(
+        &self,
+        outgoing: &Outgoing,
+        turn: Option<Arc<FairPermit>>,
+        offer: Option<&DirectOffer<'_>>,
+    ) -> Result<(), PublishError> {
+        if let Some(attempt) = offer.and_then(|offer| offer.take_over(outgoing)) {
+            return direct::ended(attempt).await;
+        }
         if outgoing.body.len() > self.max_bytes {
             return self.too_large(outgoing).await;
         }

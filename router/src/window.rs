@@ -78,7 +78,7 @@ impl Window {
 }
 
 /// Waits for others to make room, and tells the event's watchdog meanwhile that it is not stuck.
-async fn renewing<T>(room: impl Future<Output = T>) -> T {
+pub(crate) async fn renewing<T>(room: impl Future<Output = T>) -> T {
     let mut room = pin!(room);
     loop {
         match timeout(TURN, &mut room).await {

@@ -69,6 +69,8 @@ enum Command {
     Router,
     /// Run the role that posts deliveries; any number may run.
     Deliverer,
+    /// Run router and deliverer in one process, which saves most deliveries a hop over the broker; any number may run.
+    Worker,
     /// Run the role with the administration API.
     Control,
     /// Say whether all is well: processes, queues, failing endpoints, what was parked today.
@@ -202,6 +204,7 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
     match cli.command.unwrap_or(Command::Standalone) {
         Command::Standalone => run_roles(&setup, Roles::STANDALONE).await,
         Command::Producer => run_roles(&setup, Roles { producer: true, ..Roles::NONE }).await,
+        Command::Worker => run_roles(&setup, Roles::WORKER).await,
         Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }).await,
         Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }).await,
         Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }).await,

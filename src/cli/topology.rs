@@ -37,7 +37,7 @@ enum TopologyCommand {
     /// Print users, their rights and the intake queue's limit, for `rabbitmqctl import_definitions`. Asks no broker.
     ///
     /// Each role has a user of its own, with only the rights it needs, for the vhost of broker.url. Passwords are read
-    /// from `CARTEIRO_PASSWORD_PRODUCER`, `…_ROUTER`, `…_DELIVERER`, `…_CONTROL` and `…_TOPOLOGY`, and only their hashes
+    /// from `CARTEIRO_PASSWORD_PRODUCER`, `…_ROUTER`, `…_DELIVERER`, `…_WORKER` (if one runs), `…_CONTROL` and `…_TOPOLOGY`, and only their hashes
     /// are printed. Where none is set, the users cannot log in until they get a password on the broker.
     Definitions {
         /// Most bytes of events that may wait to be routed, and of those that are put aside as many again. Beyond it the
@@ -197,7 +197,7 @@ async fn announce(broker: &BrokerConfig, notice: Notice) -> anyhow::Result<()> {
     rabbitmq::announce(broker, &notice.write()).await.map_err(with_exit)
 }
 
-/// Requires all passwords or none: a role without one could not log in.
+/// Requires all passwords or none: a role without one could not log in. Only a worker's may be missing, where none runs.
 fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyhow::Result<Exit> {
     let variable = |role: Role| format!("CARTEIRO_PASSWORD_{}", role.name().to_uppercase());
     let password = |role: Role| {
@@ -206,7 +206,7 @@ fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyho
         set.map(|(_, text)| text.as_str())
     };
     if Role::ALL.into_iter().any(|role| password(role).is_some())
-        && let Some(missing) = Role::ALL.into_iter().find(|role| password(*role).is_none())
+        && let Some(missing) = Role::ALL.into_iter().find(|role| *role != Role::Worker && password(*role).is_none())
     {
         return Err(anyhow::anyhow!("{} is not set, though others are", variable(missing)).context(Exit::Config));
     }

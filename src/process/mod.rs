@@ -19,7 +19,7 @@ mod storage;
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane, LargeBodies};
-use deliverer::DelivererConfig;
+use deliverer::{Deliverer, DelivererConfig};
 use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
@@ -112,14 +112,14 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     }
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();
+    let deliverer = roles.deliverer.then(|| shared.deliverer(config)).transpose()?;
     if roles.router {
-        let router = shared.router(config)?;
+        let router = shared.router(config, deliverer.as_ref().map(Deliverer::direct))?;
         add_probes(&ops, "router", router.consumer_status());
         add_probes(&ops, "router.slow", router.slow_consumer_status());
         spawn(&mut running, &ops, "router", router.run());
     }
-    if roles.deliverer {
-        let deliverer = shared.deliverer(config)?;
+    if let Some(deliverer) = deliverer {
         add_probes(&ops, "deliverer.fast", deliverer.consumer_status(Lane::Fast));
         add_probes(&ops, "deliverer.slow", deliverer.consumer_status(Lane::Slow));
         spawn(&mut running, &ops, "deliverer", deliverer.run());

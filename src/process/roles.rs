@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use broker::Broker;
+use broker::{Broker, DirectDelivery};
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
 use producer::{IntakeDependencies, Producer, ProducerMetrics};
@@ -38,6 +38,7 @@ pub struct Roles {
 
 impl Roles {
     pub const NONE: Self = Self { producer: false, router: false, deliverer: false, control: false };
+    pub const WORKER: Self = Self { router: true, deliverer: true, ..Self::NONE };
     pub const STANDALONE: Self = Self { producer: true, router: true, deliverer: true, control: true };
 
     pub(super) fn is_standalone(self) -> bool {
@@ -73,9 +74,10 @@ impl Roles {
 /// Name of the command that starts the roles.
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_standalone() {
-            true => f.write_str("standalone"),
-            false => f.write_str(&self.names().collect::<Vec<_>>().join("+")),
+        match *self {
+            Self::STANDALONE => f.write_str("standalone"),
+            Self::WORKER => f.write_str("worker"),
+            _ => f.write_str(&self.names().collect::<Vec<_>>().join("+")),
         }
     }
 }
@@ -142,13 +144,18 @@ impl SharedDependencies {
         Self { broker, store, outbox, retention, parked_retention, event_shares, registry, clock, chance, shutdown }
     }
 
-    pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
+    pub(super) fn router(
+        &self,
+        config: &Config,
+        direct: Option<Arc<dyn DirectDelivery>>,
+    ) -> anyhow::Result<Arc<Router>> {
         let deps = router::RouterDependencies {
             broker: self.broker.clone(),
             store: self.store.clone(),
             outbox: self.outbox.clone(),
             retention: self.retention.clone(),
             parked_retention: self.parked_retention.clone(),
+            direct,
             clock: self.clock.clone(),
             stop: self.shutdown.clone(),
         };

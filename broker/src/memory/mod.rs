@@ -27,7 +27,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, LogBytes, Logs, Notices, Prefetch, PublishError, Queue,
-    QueueCounts, ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
+    QueueCounts, ReadError, Record, SessionEnd, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 const CLOSED: &str = "the memory broker is closed";
@@ -215,7 +215,7 @@ impl SharedState {
         let (shared, settled) = (self.clone(), (message.seq, message.message.body.len()));
         let settle = move |settlement| shared.change(|state| state.settle(from, consumer, settled, settlement));
         let mut incoming = message.into_incoming(settle);
-        incoming.session = Some(self.lock().session.clone());
+        incoming.session = SessionEnd::at(self.lock().session.clone());
         // Fails only when the consumer has just gone. The drop gives the message back.
         let _ = to.try_send(incoming);
     }

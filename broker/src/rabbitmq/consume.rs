@@ -27,7 +27,7 @@ use super::{
     session::Session,
     settle::{ConsumingChannel, SettledTag},
 };
-use crate::{ConnectionState, Incoming, Lane, Log, PublishError, Queue, Settlement, consumer::Grant};
+use crate::{ConnectionState, Incoming, Lane, Log, PublishError, Queue, SessionEnd, Settlement, consumer::Grant};
 
 /// Time between two looks at the prefetch while no message comes.
 const REVIEW: Duration = Duration::from_secs(1);
@@ -208,7 +208,7 @@ impl QueueConsumer {
         };
         // The channel has room for the prefetch. If the consumer is gone, the drop gives the message back.
         let mut incoming = Incoming::new(message, key, redelivered, count, settle);
-        incoming.session = Some(session.health.token());
+        incoming.session = SessionEnd::at(session.health.token());
         let _ = self.out.send(incoming).await;
     }
 }

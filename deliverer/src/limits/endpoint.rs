@@ -209,6 +209,15 @@ impl EndpointLimiter {
         }
     }
 
+    /// True when a delivery would begin within `ms`, and the last request of this version of the endpoint ended within a
+    /// second.
+    pub(super) fn is_prompt(&self, endpoint: &Arc<Endpoint>, ms: f64) -> bool {
+        let (share, now) = (self.process.division().share(endpoint), self.process.now());
+        let locked = self.lock();
+        let is_known = locked.endpoint.as_ref().is_some_and(|known| Arc::ptr_eq(known, endpoint));
+        is_known && self.slots.is_quick() && locked.state.is_prompt(&share, ms, now)
+    }
+
     /// Takes over what another process announced of this endpoint's breaker.
     pub(super) fn apply_announced(&self, change: &BreakerChange) {
         let now = self.process.now();

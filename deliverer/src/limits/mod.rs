@@ -33,7 +33,7 @@ use broker::{Lane, Prefetch};
 use endpoint::{ProcessState, Turn};
 use endpoints::EndpointLimiters;
 use in_hand::InHand;
-use schemas::BreakerChange;
+use schemas::{BreakerChange, Endpoint};
 use service::Clock;
 use tokio::time::{sleep, timeout};
 
@@ -120,6 +120,13 @@ impl Limiter {
             sleep(Duration::from_millis(wait_ms)).await;
         }
         Ok(permit)
+    }
+
+    /// True when a delivery of the fast lane to this endpoint would begin within `ms`, at an endpoint that answers within a
+    /// second, and of which nothing speaks against it. Takes nothing.
+    pub(crate) fn is_prompt(&self, tenant: &str, endpoint: &Arc<Endpoint>, ms: f64) -> bool {
+        let Some(known) = self.known(tenant, &endpoint.id) else { return false };
+        known.is_prompt(endpoint, ms)
     }
 
     /// Whether an endpoint with this many queued deliveries may queue one more. An endpoint with half of all queued

@@ -31,6 +31,8 @@ const FAST: Duration = Duration::from_secs(1);
 /// One fast slot in so many is for tenants that hold few slots. A tenant whose requests hang cannot take it, so that
 /// others start at once.
 const FAST_PER_RESERVED: u32 = 32;
+/// Many requests have outlived their fast slots where they hold one slow slot in so many.
+const MANY_OUTLIVE: u32 = 4;
 /// Age, in ms, below which a request is never cut short.
 const MIN_AGE_MS: u64 = 5_000;
 /// A request is cut short only once it has taken this many times its endpoint's average.
@@ -93,6 +95,12 @@ struct SlowRequest {
     cut: Option<oneshot::Sender<()>>,
 }
 
+impl EndpointSlots {
+    pub(super) fn is_quick(&self) -> bool {
+        self.is_quick.load(Relaxed)
+    }
+}
+
 impl Slots {
     pub(crate) fn new(counts: SlotCounts, clock: UptimeClock) -> Self {
         let fast = u32::from(counts.fast);
@@ -141,7 +149,7 @@ impl Slots {
 
     /// Waits for a slot. A request that may hang begins in the stage of its lane.
     async fn acquire(&self, lane: Lane, endpoint: &Arc<EndpointLimiter>) -> Slot {
-        let (tenant, is_quick) = (endpoint.tenant_id(), endpoint.slots.is_quick.load(Relaxed));
+        let (tenant, is_quick) = (endpoint.tenant_id(), endpoint.slots.is_quick());
         let fast = || self.fast.acquire(tenant, 1);
         match lane {
             Lane::Fast => {
@@ -190,6 +198,11 @@ impl Slots {
             }
         }
         victims.len()
+    }
+
+    /// True when many requests have outlived their fast slots.
+    pub(crate) fn are_outlived(&self) -> bool {
+        self.slow_requests().by_age.len() as u32 * MANY_OUTLIVE >= self.slow.capacity()
     }
 
     pub(crate) fn are_scarce(&self) -> bool {

@@ -153,6 +153,14 @@ impl AdmissionState {
         Err(self.defer(wait, self.bottleneck(share), share, now))
     }
 
+    /// True when a delivery would begin within `ms` and nobody is kept waiting by it.
+    pub(super) fn is_prompt(&self, share: &Share, ms: f64, now: Uptime) -> bool {
+        let has_backlog = self.reservations.reach_beyond(now + NO_BACKLOG_MS);
+        let wait_ms = if self.is_free(share) { 0.0 } else { self.wait_for_place_ms(share) };
+        let is_well = self.breaker.is_closed() && !self.is_degraded(now);
+        is_well && !has_backlog && wait_ms.max(self.wait_for_rate_ms(share, now)) <= ms
+    }
+
     /// Gives the next free place, if any, to the first delivery in the queue. Returns its start.
     pub(super) fn grant(&mut self, share: &Share, now: Uptime) -> Option<Uptime> {
         if self.queued == 0 || !self.breaker.is_closed() || !self.has_place(share) {

@@ -61,22 +61,22 @@ impl Poster {
         })
     }
 
-    /// Posts a delivery once there is a slot for it. `started` is called with the unix ms at which the request begins.
+    /// Posts a delivery once there is one for it. `started` is called with the unix ms at which the request begins.
     pub(crate) async fn post(
         &self,
         endpoint: &PreparedEndpoint,
-        consumed: &ConsumedDelivery<'_>,
+        consumed: &ConsumedDelivery,
         permit: &Permit,
         started: impl Fn(u64),
     ) -> Posted {
-        let (ConsumedDelivery { delivery, lane, .. }, body) = (consumed, consumed.body());
+        let ConsumedDelivery { delivery, body, path, .. } = consumed;
         let mut began = (self.now(), Instant::now());
         let request = async {
             began = (self.now(), Instant::now());
             started(began.0);
             self.request(endpoint, delivery, body, began).await
         };
-        let outcome = self.slots.run(*lane, permit.endpoint(), request).await;
+        let outcome = self.slots.run(path.lane(), permit.endpoint(), request).await;
         let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(millis(began.1.elapsed())));
         Posted { began: began.0, ended: self.now(), outcome }
     }

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker as _, Due, Incoming, Lane, Target};
-use schemas::{Attempt, Delivery, Message, Notice, OutcomeClass, time::rfc3339};
+use broker::{Broker as _, Due, Lane, SessionEnd, Target};
+use bytes::Bytes;
+use schemas::{Attempt, Delivery, Notice, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use store::Outbox;
 use tokio::time::sleep;
@@ -12,7 +13,11 @@ use super::{
     fixture::{Fixture, START, delivery, eventually, message},
     scripted::{Scripted, answer},
 };
-use crate::{DelivererMetrics, consume::ConsumedDelivery, report::Reporter};
+use crate::{
+    DelivererMetrics,
+    consume::{ConsumedDelivery, Path},
+    report::Reporter,
+};
 
 const DUE: u64 = START + 5_000;
 
@@ -47,8 +52,14 @@ fn lateness_counts_from_the_time_that_was_waited_for() {
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
-        let incoming = Incoming::new(Message::default(), String::new(), false, 0, drop);
-        let consumed = ConsumedDelivery { delivery, incoming: &incoming, lane: Lane::Slow, tenant_created: 0 };
+        let consumed = ConsumedDelivery {
+            delivery,
+            body: Bytes::new(),
+            path: Path::Lane(Lane::Slow),
+            redelivered: false,
+            session: SessionEnd::default(),
+            tenant_created: 0,
+        };
         reporter.attempt_begins(&consumed, DUE + 500);
         let delivery = consumed.delivery;
         for each in ["first", "retry", "deferred"] {

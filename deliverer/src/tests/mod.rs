@@ -6,6 +6,7 @@ mod answers;
 mod canaries;
 mod clock;
 mod deliveries;
+mod direct;
 mod endings;
 mod ends_without_attempt;
 pub(crate) mod fixture;

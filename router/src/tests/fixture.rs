@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use broker::{Broker, Lane, Log, Queue, Record, Settlement, Target, memory::Memory};
+use broker::{Broker, DirectDelivery, Lane, Log, Queue, Record, Settlement, Target, memory::Memory};
 use schemas::{Delivery, HeaderValue, Message, Parked, Tenant, wire};
 use serde_json::{Value, json};
 use service::{Clock, SeenConfig};
@@ -125,7 +125,15 @@ impl Fixture {
     /// With these tenants, on a broker that hands out everything once and in order.
     pub(super) fn calm(tenants: &Value) -> Self {
         let clock = clock();
-        let fixture = Self::on(Memory::calm(clock.clone()), Arc::new(MemoryStore::without_snapshot()), clock);
+        let fixture = Self::on(Memory::calm(clock.clone()), Arc::new(MemoryStore::without_snapshot()), clock, None);
+        fixture.set_tenants(tenants);
+        fixture
+    }
+
+    /// With these tenants and a deliverer in the same process, on a broker that hands out everything once and in order.
+    pub(super) fn beside(deliverer: Arc<dyn DirectDelivery>, tenants: &Value) -> Self {
+        let (clock, store) = (clock(), Arc::new(MemoryStore::without_snapshot()));
+        let fixture = Self::on(Memory::calm(clock.clone()), store, clock, Some(deliverer));
         fixture.set_tenants(tenants);
         fixture
     }
@@ -138,21 +146,27 @@ impl Fixture {
     /// Before the store has been read for the first time.
     pub(super) fn without_snapshot() -> Self {
         let clock = clock();
-        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(MemoryStore::without_snapshot()), clock)
+        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(MemoryStore::without_snapshot()), clock, None)
     }
 
     /// Stops the router and starts another one on the same broker and store.
     pub(super) async fn restarted(self) -> Self {
         let store = self.store.clone();
-        Self::on(self.stop().await, store, clock())
+        Self::on(self.stop().await, store, clock(), None)
     }
 
-    fn on(memory: Memory, store: Arc<MemoryStore>, clock: Clock) -> Self {
+    fn on(memory: Memory, store: Arc<MemoryStore>, clock: Clock, direct: Option<Arc<dyn DirectDelivery>>) -> Self {
         let recording = RecordingBroker::on(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let config = RouterConfig { prefetch: 20, max_in_flight_bytes: u32::MAX, max_fan_out: 200, duplicates: SEEN };
+        let config = RouterConfig {
+            prefetch: 20,
+            max_in_flight_bytes: u32::MAX,
+            max_fan_out: 200,
+            direct: true,
+            duplicates: SEEN,
+        };
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
         let parked_retention = Arc::new(RetentionTable::default());
         let fixture = crate::RouterDependencies {
@@ -161,6 +175,7 @@ impl Fixture {
             outbox: outbox.clone(),
             retention: retention.clone(),
             parked_retention: parked_retention.clone(),
+            direct,
             clock,
             stop: stopped,
         };

@@ -2,6 +2,7 @@
 
 mod confirms;
 mod deliveries;
+mod direct;
 mod duplicates;
 mod fixture;
 mod isolation;

@@ -20,13 +20,16 @@ pub enum Role {
     Producer,
     Router,
     Deliverer,
+    /// Router and deliverer in one process.
+    Worker,
     Control,
     /// Not a process but the command `carteiro topology`: the only user that declares and deletes what is durable.
     Topology,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Producer, Self::Router, Self::Deliverer, Self::Control, Self::Topology];
+    pub const ALL: [Self; 6] =
+        [Self::Producer, Self::Router, Self::Deliverer, Self::Worker, Self::Control, Self::Topology];
 
     /// The name, as in `carteiro <role>`.
     pub fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Role {
             Self::Producer => "producer",
             Self::Router => "router",
             Self::Deliverer => "deliverer",
+            Self::Worker => "worker",
             Self::Control => "control",
             Self::Topology => "topology",
         }
@@ -47,6 +51,10 @@ impl Role {
             // made.
             Self::Router => Some((&["ingest.slow", "deliver", "dead", "park"], &["ingest", "ingest.slow"])),
             Self::Deliverer => Some((&["deliver", "delay", "dead", "park"], &["deliver.fast", "deliver.slow"])),
+            Self::Worker => Some((
+                &["ingest.slow", "deliver", "delay", "dead", "park"],
+                &["ingest", "ingest.slow", "deliver.fast", "deliver.slow"],
+            )),
             // It requeues and replays; and reading a log appends a marker, to see where the log ends.
             Self::Control => Some((&[EVENTS, "deliver", "dead", "park"], &["dead", "park"])),
             Self::Topology => None,
@@ -105,6 +113,8 @@ pub(super) fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::rabbitmq::Topology;
 
@@ -140,6 +150,17 @@ mod tests {
                 let spelt = if name == EVENTS { names.events.clone() } else { names.of(name) };
                 assert!(planned.contains(&spelt), "{spelt}");
             }
+        }
+    }
+
+    #[test]
+    fn a_worker_may_what_a_router_and_a_deliverer_may() {
+        let [worker, router, deliverer] = [Role::Worker, Role::Router, Role::Deliverer].map(|role| {
+            let (writes, reads) = role.needs().expect("a list");
+            [writes, reads].map(|names| names.iter().copied().collect::<BTreeSet<_>>())
+        });
+        for (worker, (router, deliverer)) in worker.into_iter().zip(router.into_iter().zip(deliverer)) {
+            assert_eq!(worker, &router | &deliverer);
         }
     }
 

@@ -4,27 +4,35 @@
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use broker::{Lane, Prefetch};
-use service::Clock;
+use service::{Clock, FairSemaphore};
 use tokio::{
     sync::Notify,
     task::yield_now,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::receivers::Receivers;
 use crate::{
     config::BreakerConfig,
+    direct,
     limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, SlotCounts, Slots, TurnedAway, UptimeClock},
     outcome::Outcome,
 };
 
 /// Seconds until a failed delivery is tried again, by attempt.
 const SCHEDULE: [u64; 6] = [5, 30, 120, 600, 1_800, 7_200];
+/// Half of a router's prefetch.
+const HANDED_OVER: u32 = 128;
+/// Longest wait of an event for others of its process that are handed over.
+const HAND_OVER_WAIT: Duration = Duration::from_millis(250);
 /// Shortest wait on RabbitMQ's ladder, whose clock counts in seconds.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -44,6 +52,8 @@ pub(super) struct Totals {
     /// Ms from acceptance to the first attempt, for each delivery to a healthy endpoint.
     pub(super) delays: Vec<u64>,
     pub(super) published: u64,
+    /// Deliveries that a router handed over.
+    pub(super) handed_over: u64,
     pub(super) deferrals: u64,
     pub(super) overflows: u64,
     pub(super) cut_short: u64,
@@ -146,6 +156,8 @@ struct SimulatedDeliverer {
     limiter: Mutex<Arc<Limiter>>,
     slots: Slots,
     hands: [Hand; 2],
+    /// Events whose deliveries the router of its process may hand over at once.
+    direct: Arc<FairSemaphore>,
 }
 
 impl SimulatedDeliverer {
@@ -195,6 +207,8 @@ pub(super) struct Fleet {
     chance: Mutex<fastrand::Rng>,
     clock: Clock,
     began: Instant,
+    /// True when each deliverer is in one process with a router.
+    is_direct: AtomicBool,
 }
 
 /// The limiter of one of so many deliverers.
@@ -242,7 +256,8 @@ impl Fleet {
             .map(|_| {
                 let limiter = Mutex::new(new_limiter(clock.clone(), prefetch, deliverers));
                 let slots = Slots::new(slots, UptimeClock::start());
-                Arc::new(SimulatedDeliverer { limiter, slots, hands: Default::default() })
+                let direct = FairSemaphore::new(HANDED_OVER);
+                Arc::new(SimulatedDeliverer { limiter, slots, hands: Default::default(), direct })
             })
             .collect();
         let fleet = Arc::new(Self {
@@ -254,6 +269,7 @@ impl Fleet {
             chance: Mutex::new(fastrand::Rng::with_seed(7)),
             clock,
             began,
+            is_direct: AtomicBool::new(false),
         });
         for deliverer in deliverers {
             for lane in [Lane::Fast, Lane::Slow] {
@@ -272,26 +288,52 @@ impl Fleet {
         }
     }
 
+    /// Has the routers hand first attempts over to the deliverers of their processes.
+    pub(super) fn deliver_directly(self: Arc<Self>, is_direct: bool) -> Arc<Self> {
+        self.is_direct.store(is_direct, Relaxed);
+        self
+    }
+
     /// Publishes an event to `endpoint`, else to a random one.
-    pub(super) fn publish(&self, endpoint: Option<usize>) {
+    pub(super) fn publish(self: &Arc<Self>, endpoint: Option<usize>) {
         let endpoint = endpoint.unwrap_or_else(|| self.receivers.pick(self.chances().0));
         let accepted = Instant::now();
         self.totals().published += 1;
-        self.lanes[0].push(SimulatedDelivery { endpoint, accepted, attempt: 0, has_waited: false, due: None });
+        let delivery = SimulatedDelivery { endpoint, accepted, attempt: 0, has_waited: false, due: None };
+        if !self.is_direct.load(Relaxed) {
+            return self.lanes[0].push(delivery);
+        }
+        let nth = (self.chances().0 * self.deliverers.len() as f64) as usize;
+        tokio::spawn(self.clone().hand_over(self.deliverers[nth].clone(), delivery));
+    }
+
+    /// What a router does with an event of one delivery.
+    async fn hand_over(self: Arc<Self>, deliverer: Arc<SimulatedDeliverer>, delivery: SimulatedDelivery) {
+        let tenant = self.receivers.tenant(delivery.endpoint).id;
+        let endpoint = &self.receivers.endpoints[delivery.endpoint];
+        let begins_soon = || direct::begins_soon(&deliverer.slots, &deliverer.limiter(), tenant, endpoint);
+        if begins_soon()
+            && let Ok(_event) = timeout(HAND_OVER_WAIT, deliverer.direct.acquire(tenant, 1)).await
+            && begins_soon()
+        {
+            self.totals().handed_over += 1;
+            return self.handle(&deliverer, delivery, Lane::Fast).await;
+        }
+        self.lanes[0].push(delivery);
     }
 
     /// Publishes at this rate, at random times, for so long.
-    pub(super) async fn load(&self, per_second: f64, time: Duration, endpoint: Option<usize>) {
+    pub(super) async fn load(self: &Arc<Self>, per_second: f64, time: Duration, endpoint: Option<usize>) {
         self.load_to(per_second, time, || endpoint).await;
     }
 
     /// Publishes at this rate to one of these endpoints each time.
-    pub(super) async fn load_any(&self, per_second: f64, time: Duration, endpoints: Range<usize>) {
+    pub(super) async fn load_any(self: &Arc<Self>, per_second: f64, time: Duration, endpoints: Range<usize>) {
         let pick = || endpoints.start + (self.chances().0 * endpoints.len() as f64) as usize;
         self.load_to(per_second, time, || Some(pick())).await;
     }
 
-    async fn load_to(&self, per_second: f64, time: Duration, endpoint: impl Fn() -> Option<usize>) {
+    async fn load_to(self: &Arc<Self>, per_second: f64, time: Duration, endpoint: impl Fn() -> Option<usize>) {
         let until = Instant::now() + time;
         let mut next = Instant::now();
         while next < until {

@@ -26,57 +26,70 @@ struct Summary {
     longest: u64,
     deferrals_each: f64,
     cut_short: u64,
+    handed_over: u64,
 }
 
-fn start(trouble: impl Fn(usize) -> Trouble) -> Arc<Fleet> {
-    let receivers = Receivers::new(ENDPOINTS, trouble, (WARM_UP, WARM_UP + INCIDENT), &json!({}));
-    Fleet::start(receivers, DELIVERERS, SLOTS)
+/// Runs the incident over the lanes, and with the direct hand-off.
+async fn both_ways(name: &str, trouble: impl Fn(usize) -> Trouble + Copy) -> [Summary; 2] {
+    let receivers = || Receivers::new(ENDPOINTS, trouble, (WARM_UP, WARM_UP + INCIDENT), &json!({}));
+    let lanes = run(name, &Fleet::start(receivers(), DELIVERERS, SLOTS)).await;
+    let fleet = Fleet::start(receivers(), DELIVERERS, SLOTS).deliver_directly(true);
+    let direct = run(&format!("{name}, directly"), &fleet).await;
+    assert!(direct.handed_over > 1_000, "{direct:?}");
+    [lanes, direct]
 }
 
-async fn run(name: &str, fleet: &Fleet) -> Summary {
+async fn run(name: &str, fleet: &Arc<Fleet>) -> Summary {
     fleet.load(PER_SECOND, WARM_UP + INCIDENT + WARM_UP, None).await;
     let mut totals = fleet.totals();
     totals.delays.sort_unstable();
     let at = |share: f64| totals.delays[(totals.delays.len() as f64 * share) as usize];
     let longest = *totals.delays.last().expect("some");
-    let (deferrals_each, cut_short) = (totals.deferrals_each(), totals.cut_short);
-    let summary = Summary { p50: at(0.5), p99: at(0.99), longest, deferrals_each, cut_short };
+    let (deferrals_each, cut_short, handed_over) = (totals.deferrals_each(), totals.cut_short, totals.handed_over);
+    let summary = Summary { p50: at(0.5), p99: at(0.99), longest, deferrals_each, cut_short, handed_over };
     println!("{name}: {summary:?}");
     summary
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_hottest_endpoint_is_dead() {
-    let fleet = start(|nth| if nth == 0 { Trouble::BlackHole } else { Trouble::None });
-    let summary = run("the hottest dead", &fleet).await;
-    assert!(summary.p50 == 0 && summary.p99 == 0, "{summary:?}");
-    assert!(summary.longest < 1_500 && summary.deferrals_each < 1.0, "{summary:?}");
+    for summary in both_ways("the hottest dead", |nth| if nth == 0 { Trouble::BlackHole } else { Trouble::None }).await
+    {
+        assert!(summary.p50 == 0 && summary.p99 == 0, "{summary:?}");
+        assert!(summary.longest < 1_500 && summary.deferrals_each < 1.0, "{summary:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_endpoint_in_twenty_is_dead() {
-    let fleet = start(|nth| if nth % 20 == 7 { Trouble::BlackHole } else { Trouble::None });
-    let summary = run("5 % dead", &fleet).await;
-    assert!(summary.p50 == 0 && summary.p99 == 0 && summary.deferrals_each < 1.0, "{summary:?}");
+    for summary in both_ways("5 % dead", |nth| if nth % 20 == 7 { Trouble::BlackHole } else { Trouble::None }).await {
+        assert!(summary.p50 == 0 && summary.p99 == 0 && summary.deferrals_each < 1.0, "{summary:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_endpoint_in_five_is_dead() {
-    let fleet = start(|nth| if nth % 5 == 2 { Trouble::BlackHole } else { Trouble::None });
-    let summary = run("20 % dead", &fleet).await;
-    assert!(summary.p50 == 0 && summary.p99 < 250 && summary.deferrals_each < 1.0, "{summary:?}");
-    assert!(summary.cut_short > 0, "there are not slots enough for all of them to time out: {summary:?}");
+    for summary in both_ways("20 % dead", |nth| if nth % 5 == 2 { Trouble::BlackHole } else { Trouble::None }).await {
+        assert!(summary.p50 == 0 && summary.p99 < 250 && summary.deferrals_each < 1.0, "{summary:?}");
+        assert!(summary.cut_short > 0, "there are not slots enough for all of them to time out: {summary:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_endpoint_in_fifty_is_slow() {
-    let fleet = start(|nth| if nth % 50 == 0 { Trouble::Slow } else { Trouble::None });
-    let summary = run("2 % slow", &fleet).await;
-    assert!(summary.p50 == 0 && summary.p99 == 0 && summary.deferrals_each < 1.0, "{summary:?}");
+    for summary in both_ways("2 % slow", |nth| if nth % 50 == 0 { Trouble::Slow } else { Trouble::None }).await {
+        assert!(summary.p50 == 0 && summary.p99 == 0 && summary.deferrals_each < 1.0, "{summary:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn twenty_thousand_deliveries_at_once_go_to_one_endpoint() {
+    for is_direct in [false, true] {
+        burst_to_one(is_direct).await;
+    }
+}
+
+async fn burst_to_one(is_direct: bool) {
     // The trouble has ended before it begins, so that the endpoint works, but its attempts are recorded.
     let receivers = Receivers::new(
         ENDPOINTS,
@@ -84,7 +97,7 @@ async fn twenty_thousand_deliveries_at_once_go_to_one_endpoint() {
         (Duration::ZERO, Duration::ZERO),
         &json!({}),
     );
-    let fleet = Fleet::start(receivers, DELIVERERS, SLOTS);
+    let fleet = Fleet::start(receivers, DELIVERERS, SLOTS).deliver_directly(is_direct);
     fleet.load(PER_SECOND, WARM_UP, None).await;
     (0..20_000).for_each(|_| fleet.publish(Some(500)));
     let summary = run("a burst to one", &fleet).await;

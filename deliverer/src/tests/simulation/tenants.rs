@@ -129,24 +129,34 @@ async fn an_unknown_endpoint_that_never_answers_holds_up_others_of_a_tenant_that
 #[tokio::test(start_paused = true)]
 async fn large_bodies_to_slow_endpoints_of_one_tenant_delay_no_first_attempt_of_another() {
     let large = Tenant { body_bytes: MIB, ..ACME };
-    let fleet = start(large, 4, Trouble::Takes(9_000), SLOTS, 32 * MIB);
-    tokio::join!(fleet.load_any(40.0, MINUTE, 0..4), fleet.load_any(50.0, MINUTE, 4..14));
-    let neighbour = of_neighbour("large bodies", &fleet);
-    assert!(p99(&neighbour.delays) == 0, "{}", p99(&neighbour.delays));
+    for is_direct in [false, true] {
+        let fleet = start(large, 4, Trouble::Takes(9_000), SLOTS, 32 * MIB).deliver_directly(is_direct);
+        tokio::join!(fleet.load_any(40.0, MINUTE, 0..4), fleet.load_any(50.0, MINUTE, 4..14));
+        let neighbour = of_neighbour("large bodies", &fleet);
+        assert!(p99(&neighbour.delays) == 0, "{}", p99(&neighbour.delays));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn thousands_of_dead_endpoints_of_one_tenant_delay_no_first_attempt_of_another() {
-    let fleet = start(ACME, 5_000, Trouble::BlackHole, SLOTS, usize::MAX);
-    fleet.load_any(300.0, MINUTE / 2, 0..5_000).await;
-    let acme = fleet.load_any(300.0, MINUTE, 0..5_000);
-    tokio::join!(acme, fleet.load_any(50.0, MINUTE, 5_000..5_010));
-    let neighbour = of_neighbour("dead endpoints", &fleet);
-    assert!(p99(&neighbour.delays) < 50, "{}", p99(&neighbour.delays));
+    for is_direct in [false, true] {
+        let fleet = start(ACME, 5_000, Trouble::BlackHole, SLOTS, usize::MAX).deliver_directly(is_direct);
+        fleet.load_any(300.0, MINUTE / 2, 0..5_000).await;
+        let acme = fleet.load_any(300.0, MINUTE, 0..5_000);
+        tokio::join!(acme, fleet.load_any(50.0, MINUTE, 5_000..5_010));
+        let neighbour = of_neighbour("dead endpoints", &fleet);
+        assert!(p99(&neighbour.delays) < 50, "{}", p99(&neighbour.delays));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_starts_at_once_beside_requests_that_hang_in_every_slot() {
+    for is_direct in [false, true] {
+        newcomer_beside_requests_that_hang(is_direct).await;
+    }
+}
+
+async fn newcomer_beside_requests_that_hang(is_direct: bool) {
     // Each of these endpoints answered quickly before, so its requests take whatever slot is free.
     let receivers = Receivers::new(
         210,
@@ -158,7 +168,7 @@ async fn a_newcomer_starts_at_once_beside_requests_that_hang_in_every_slot() {
         &json!({}),
     )
     .of_tenants(|nth| if nth < 200 { ACME } else { NEIGHBOUR });
-    let fleet = Fleet::start_with(receivers, 1, SLOTS, usize::MAX);
+    let fleet = Fleet::start_with(receivers, 1, SLOTS, usize::MAX).deliver_directly(is_direct);
     fleet.load_any(1_500.0, MINUTE, 0..200).await;
     let acme = fleet.load_any(1_500.0, MINUTE / 2, 0..200);
     let newcomer = async {
