@@ -169,7 +169,7 @@ impl Control {
         let (now, wall) = (Instant::now(), (self.deps.clock)());
         match Notice::read(notice) {
             Some(Notice::Process(report)) => self.fleet.note(*report, wall, now),
-            Some(Notice::Deliverer { process, leaves, canaries }) => {
+            Some(Notice::Deliverer { process, leaves, canaries, .. }) => {
                 self.fleet.note_deliverer(process, leaves, canaries, wall, now);
             }
             Some(Notice::Endpoints { process, failing, recovered, unnamed }) => {

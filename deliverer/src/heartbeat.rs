@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::{ConnectionState, Notices};
-use schemas::{BreakerChange, EndpointState, Notice};
+use schemas::{BreakerChange, EndpointState, Notice, wire::PACKED_VERSION};
 use service::ClockWatch;
 use store::Snapshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -154,7 +154,7 @@ impl DelivererHeartbeat {
 
 pub(crate) fn announce_presence(Deliverer { deps, canaries, .. }: &Deliverer, leaves: bool) {
     let (process, canaries) = (deps.outbox.process().to_owned(), canaries.latest());
-    deps.broker.announce(Notice::Deliverer { process, leaves, canaries }.write().into());
+    deps.broker.announce(Notice::Deliverer { process, leaves, canaries, reads_packed: PACKED_VERSION }.write().into());
 }
 
 /// The disabled endpoints, counted anew only when the snapshot has changed.

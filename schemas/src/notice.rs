@@ -59,6 +59,10 @@ pub enum Notice {
         /// The latest canary that came to it by each lane.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         canaries: Vec<LaneCanary>,
+        /// The newest form of packed headers that it reads ([`PACKED_VERSION`](crate::wire::PACKED_VERSION)); 0 for an earlier
+        /// version, which reads none.
+        #[serde(default)]
+        reads_packed: u8,
     },
     /// How a process is; sent every five seconds, at its start, when another begins to listen, and at its end.
     Process(Box<ProcessReport>),
@@ -278,8 +282,8 @@ mod tests {
             Notice::EventShares { process: "p".into(), by_tenant: BTreeMap::from([("acme".into(), 2.5)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
-            Notice::Deliverer { process: "p".into(), leaves: false, canaries: vec![] },
-            Notice::Deliverer { process: "p".into(), leaves: true, canaries: vec![canary] },
+            Notice::Deliverer { process: "p".into(), leaves: false, canaries: vec![], reads_packed: 0 },
+            Notice::Deliverer { process: "p".into(), leaves: true, canaries: vec![canary], reads_packed: 2 },
             Notice::Process(Box::new(ProcessReport { process: "p".into(), pid: 7, ..ProcessReport::default() })),
             Notice::Endpoints {
                 process: "p".into(),

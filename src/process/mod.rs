@@ -3,6 +3,7 @@
 //! `standalone` starts in one process the roles that otherwise have a process each.
 
 mod data_dir;
+mod delivery_form;
 mod heartbeats;
 mod intake;
 mod measured_broker;
@@ -104,8 +105,11 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let presence = Presence::new(config, roles, &shared, &ops, &storage);
     storage::watch(&ops, storage, &shared.registry)?;
     let mut notices = NoticeTasks::start(&shared, intake.clone(), presence)?;
-    if let Some(rabbitmq) = rabbitmq.filter(|_| roles.control) {
-        notices.add_intake_probes(rabbitmq);
+    if let Some(rabbitmq) = rabbitmq {
+        notices.add_delivery_form(rabbitmq.clone());
+        if roles.control {
+            notices.add_intake_probes(rabbitmq);
+        }
     }
     if roles.producer || roles.router {
         ops.ready("intake", move || intake.why_closed().map_or(Ok(()), Err));

@@ -1,7 +1,10 @@
 //! The exchange of notices between processes. A newer revision makes the store pull, and the roles' counts and findings
 //! are sent to control: broker, store and roles do not depend on one another.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use broker::{Broker, ConnectionState, rabbitmq::RabbitMq};
 use control::Control;
@@ -15,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    delivery_form::DeliveryForm,
     intake::{Intake, PROBE_INTERVAL},
     presence::Presence,
     roles::SharedDependencies,
@@ -26,6 +30,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const USAGE_INTERVAL: Duration = Duration::from_secs(15);
 /// Interval between two reports of how this process is.
 const PRESENCE_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval between two looks at what deliverers read.
+const FORM_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest wait, at the end of a process, until control has noted its last report.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause after a pull without a newer revision. A database may be unreachable for hours, which its
@@ -60,6 +66,7 @@ struct NoticeExchange {
     event_shares: Arc<EventShares>,
     clock: Clock,
     presence: Presence,
+    delivery_form: Mutex<DeliveryForm>,
     /// The newest revision of the store that any process has announced.
     announced: watch::Sender<u64>,
     /// Notified when a process has begun to listen, which may be control.
@@ -84,6 +91,7 @@ impl NoticeTasks {
             event_shares: shared.event_shares.clone(),
             clock: shared.clock.clone(),
             presence,
+            delivery_form: Mutex::new(DeliveryForm::new(Instant::now())),
             announced: watch::Sender::new(0),
             new_listener: Notify::new(),
             presence_asked: Notify::new(),
@@ -123,6 +131,18 @@ impl NoticeTasks {
                     exchange.send(&Notice::IntakeProbed { bound });
                 }
                 sleep(PROBE_INTERVAL).await;
+            }
+        });
+    }
+
+    /// Has deliveries packed for as long as every deliverer reads them.
+    pub(super) fn add_delivery_form(&mut self, rabbitmq: Arc<RabbitMq>) {
+        let exchange = self.exchange.clone();
+        self.tasks.spawn(async move {
+            let mut ticks = interval(FORM_INTERVAL);
+            loop {
+                ticks.tick().await;
+                rabbitmq.pack_deliveries(exchange.delivery_form().is_packed(Instant::now()));
             }
         });
     }
@@ -168,10 +188,12 @@ impl NoticeExchange {
                 // Deliverers receive this notice themselves, too.
                 Notice::Intake { open } => self.intake.note_command(open, Instant::now()),
                 Notice::IntakeProbed { bound } => self.intake.note_probe(bound, Instant::now()),
+                Notice::Deliverer { process, leaves, reads_packed, .. } => {
+                    self.delivery_form().note(&process, leaves, reads_packed, Instant::now());
+                }
                 // Control and deliverers receive these notices themselves.
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
-                | Notice::Deliverer { .. }
                 | Notice::Process(_)
                 | Notice::Endpoints { .. }
                 | Notice::Breakers { .. } => {}
@@ -210,6 +232,7 @@ impl NoticeExchange {
         let mut own = *revision.borrow();
         loop {
             if *connection.borrow_and_update() == ConnectionState::Ready {
+                self.delivery_form().missed(Instant::now());
                 self.send(&Notice::Hello);
                 self.announce_revision();
             }
@@ -230,6 +253,10 @@ impl NoticeExchange {
                 }
             }
         }
+    }
+
+    fn delivery_form(&self) -> MutexGuard<'_, DeliveryForm> {
+        self.delivery_form.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce_revision(&self) {

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use lapin::BasicProperties;
@@ -15,7 +15,7 @@ use super::{
     connect::{BrokerHosts, connect},
     delays::{Delay, DelayLevel},
     error::TopologyError,
-    message,
+    message::{self, HeaderForm},
     publish::{ChannelKind, PublishRequest, check_key},
     session::{Session, SessionSetup},
     topology::{self, Names},
@@ -36,6 +36,8 @@ pub(super) struct RabbitMqClient {
     pub(super) connection_state: watch::Sender<ConnectionState>,
     /// Bytes of the largest body that the broker takes, as far as it has said so.
     pub(super) max_body: AtomicUsize,
+    /// True when every deliverer reads packed headers.
+    pub(super) packs_deliveries: AtomicBool,
     /// What the last try found to be wrong with the topology.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
     pub(super) stop: CancellationToken,
@@ -167,7 +169,11 @@ impl RabbitMqClient {
         if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
-        let properties = message::properties(message, delay, (self.clock)())?;
+        let form = match kind {
+            ChannelKind::Lane if self.packs_deliveries.load(Relaxed) => HeaderForm::Packed,
+            _ => HeaderForm::Named,
+        };
+        let properties = message::properties(message, form, delay, (self.clock)())?;
         self.send(PublishRequest { kind, exchange, key, properties, body: &message.body }).await
     }
 

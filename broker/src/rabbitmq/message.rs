@@ -1,4 +1,7 @@
 //! A [`Message`] as AMQP properties and headers, and back. A foreign header of any type does no harm, and is ignored.
+//!
+//! A delivery carries its headers in one, packed, as soon as every deliverer reads that: RabbitMQ's costs go by the bytes of
+//! properties (docs/rabbitmq.md#bytes-of-properties).
 
 use std::collections::BTreeMap;
 
@@ -22,6 +25,8 @@ use crate::PublishError;
 /// Header with the length of the whole wait in milliseconds, 0 for an exact one. It exists only between the hops of the
 /// ladder.
 const WAIT: &str = "carteiro-wait";
+/// Header with all others of a delivery.
+const PACKED: &str = "c";
 /// Header of a marker: a message in a log that shows a reader where to stop, or what became of a probe. Readers do not show
 /// it.
 const MARKER: &str = "carteiro-marker";
@@ -40,22 +45,41 @@ pub(crate) const LAST_DEATH: &str = "x-last-death-reason";
 /// Readers of the log set it; no message is published with it.
 pub(crate) const PARKED_AT: &str = "x-parked-at";
 
+/// How the headers of a message are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderForm {
+    /// Each as a header of its own: the public form of events, and what earlier deliverers read.
+    Named,
+    /// All in the header [`PACKED`].
+    Packed,
+}
+
 /// Only our own headers and the trace context are written: with a copied `x-death` the broker drops a message on its
 /// second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
-pub(super) fn properties(message: &Message, delay: Option<Delay>, now: u64) -> Result<BasicProperties, PublishError> {
+pub(super) fn properties(
+    message: &Message,
+    form: HeaderForm,
+    delay: Option<Delay>,
+    now: u64,
+) -> Result<BasicProperties, PublishError> {
     let mut table = FieldTable::default();
-    for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
-        table.insert(short(name)?, amqp(value));
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_timestamp(now / 1000);
+    match form {
+        HeaderForm::Named => {
+            for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
+                table.insert(short(name)?, amqp(value));
+            }
+            properties = properties.with_content_type("application/json".into()).with_app_id("carteiro".into());
+        }
+        HeaderForm::Packed => {
+            let packed = message.headers.pack(&message.id, is_forwarded);
+            table.insert(PACKED.into(), AMQPValue::ByteArray(packed.into()));
+        }
     }
     if let Some(delay) = delay {
         table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(delay.due)));
         table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(delay.whole)));
     }
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_app_id("carteiro".into())
-        .with_timestamp(now / 1000);
     if !table.inner().is_empty() {
         properties = properties.with_headers(table);
     }
@@ -121,6 +145,7 @@ impl ReceivedMessage {
 pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
     let properties = delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = text(properties.message_id());
     let nothing = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&nothing);
     let int = |name: &str| match header(table.inner().get(name)?)? {
@@ -138,10 +163,10 @@ pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
         last_death: last_death(table, delivery.routing_key.as_str()),
         parked_at: parked_at(table, *properties.timestamp(), delivery.routing_key.as_str()),
         message: Message {
-            id: text(properties.message_id()),
             kind: text(properties.kind()),
-            headers: headers(table),
+            headers: headers(table, &id),
             body: Bytes::from(delivery.data),
+            id,
         },
     }
 }
@@ -157,8 +182,13 @@ fn amqp(value: &HeaderValue) -> AMQPValue {
     }
 }
 
-fn headers(table: &FieldTable) -> Headers {
-    let mut headers = Headers::default();
+/// The headers of a message with this id. Packed ones that cannot be read are none, so that their message is parked.
+fn headers(table: &FieldTable, id: &str) -> Headers {
+    let packed = match table.inner().get(PACKED) {
+        Some(AMQPValue::ByteArray(packed)) => Headers::unpack(packed.as_slice(), id).ok(),
+        _ => None,
+    };
+    let mut headers = packed.unwrap_or_default();
     for (name, value) in table.into_iter().filter(|(name, _)| is_forwarded(name.as_str()) || name.as_str() == DUE) {
         if let Some(value) = header(value) {
             headers.set(name.to_string(), value);
@@ -238,6 +268,7 @@ fn clamp(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use lapin::types::{ByteArray, DecimalValue};
+    use schemas::{EventId, Part};
 
     use super::*;
 
@@ -266,9 +297,80 @@ mod tests {
         message.headers.set("carteiro-attempt", HeaderValue::Int(3));
         message.headers.set("traceparent", HeaderValue::Text("00-aa".into()));
         let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
-        delivery.properties = properties(&message, None, 1_790_000_000_123).expect("fits");
+        delivery.properties = properties(&message, HeaderForm::Named, None, 1_790_000_000_123).expect("fits");
         assert_eq!(delivery.properties.timestamp(), &Some(1_790_000_000));
         assert_eq!(receive(delivery).message, message);
+    }
+
+    /// A delivery as routers make it.
+    fn delivery() -> Message {
+        let id = EventId::try_from("01a22aff-9980-7f31-8418-5b330e7a000b".to_owned()).expect("an id");
+        let kind = "message.received".to_owned().try_into().expect("a type");
+        let delivery = schemas::Delivery {
+            event_time: 1_790_000_000_000,
+            revision: 1_234,
+            subscriptions: vec!["inbox".to_owned()],
+            ..schemas::Delivery::owed("acme-support", &id, kind, "crm-production", Part::First, 1_790_000_000_123)
+        };
+        delivery.to_message(Bytes::from_static(b"{}"))
+    }
+
+    fn sorted(headers: &Headers) -> BTreeMap<&str, &HeaderValue> {
+        headers.iter().collect()
+    }
+
+    #[test]
+    fn a_packed_delivery_is_received_as_it_was_published() {
+        let message = delivery();
+        let mut sent = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
+        sent.properties = properties(&message, HeaderForm::Packed, None, 0).expect("fits");
+        let names: Vec<_> = sent.properties.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, [PACKED]);
+        let received = receive(sent).message;
+        assert_eq!(sorted(&received.headers), sorted(&message.headers));
+        assert_eq!(Message { headers: message.headers.clone(), ..received }, message);
+    }
+
+    #[test]
+    fn the_due_time_and_the_wait_of_a_packed_delivery_stay_headers_of_their_own() {
+        let delay = Delay { due: 1_790_000_005_000, whole: 5_000 };
+        let mut sent = Delivery::mock(1, "x".into(), "5s.slow".into(), false, vec![]);
+        sent.properties = properties(&delivery(), HeaderForm::Packed, Some(delay), 0).expect("fits");
+        let received = receive(sent);
+        assert_eq!((received.delay, received.message.headers.int(DUE)), (Some(delay), Some(1_790_000_005_000)));
+    }
+
+    #[test]
+    fn packed_headers_that_are_damaged_are_none() {
+        let packed = |bytes: &[u8]| table([(PACKED, AMQPValue::ByteArray(ByteArray::from(bytes.to_vec())))]);
+        assert_eq!(received(packed(&[9, 9, 9])).message.headers, Headers::default());
+        assert_eq!(received(table([(PACKED, AMQPValue::LongInt(1))])).message.headers, Headers::default());
+    }
+
+    /// Bytes of properties on the wire, event id and type included.
+    fn encoded(properties: &BasicProperties) -> usize {
+        let headers = |table: &FieldTable| {
+            let value = |value: &AMQPValue| match value {
+                AMQPValue::LongLongInt(_) => 8,
+                AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
+                AMQPValue::ByteArray(bytes) => 4 + bytes.as_slice().len(),
+                other => panic!("{other:?}"),
+            };
+            4 + table.into_iter().map(|(name, it)| 1 + name.as_str().len() + 1 + value(it)).sum::<usize>()
+        };
+        let text = |text: &Option<ShortString>| text.as_ref().map_or(0, |text| 1 + text.as_str().len());
+        let texts = [properties.content_type(), properties.app_id(), properties.message_id(), properties.kind()];
+        let fixed = 2 + 1 + 8;
+        fixed + texts.into_iter().map(text).sum::<usize>() + properties.headers().as_ref().map_or(0, headers)
+    }
+
+    #[test]
+    fn a_packed_delivery_has_a_hundred_bytes_of_properties_beyond_event_id_and_type_and_a_named_one_four_hundred() {
+        let message = delivery();
+        let bytes = |form| encoded(&properties(&message, form, None, 0).expect("fits"));
+        let id_and_type = 1 + message.id.len() + 1 + message.kind.len();
+        let [packed, named] = [HeaderForm::Packed, HeaderForm::Named].map(|form| bytes(form) - id_and_type);
+        assert!(packed <= 100 && named > 350, "packed {packed}, named {named}");
     }
 
     #[test]
@@ -279,9 +381,13 @@ mod tests {
         }
         message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
         message.headers.set(DUE, HeaderValue::Int(1));
-        let sent = properties(&message, None, 0).expect("fits");
+        let sent = properties(&message, HeaderForm::Named, None, 0).expect("fits");
         let names: Vec<_> = sent.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, ["carteiro-tenant"]);
+        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, vec![]);
+        delivery.properties = properties(&message, HeaderForm::Packed, None, 0).expect("fits");
+        let packed = receive(delivery).message.headers;
+        assert_eq!(packed.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["carteiro-tenant"]);
     }
 
     #[test]
@@ -335,13 +441,13 @@ mod tests {
     #[test]
     fn a_name_longer_than_a_short_string_is_refused_instead_of_ending_the_process() {
         let message = Message { id: "x".repeat(256), ..Message::default() };
-        assert_eq!(properties(&message, None, 0).err(), Some(PublishError::TooLarge));
+        assert_eq!(properties(&message, HeaderForm::Named, None, 0).err(), Some(PublishError::TooLarge));
     }
 
     #[test]
     fn a_delay_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
         let delay = Delay { due: 1_790_000_009_000, whole: 9000 };
-        let sent = properties(&Message::default(), Some(delay), 0).expect("fits");
+        let sent = properties(&Message::default(), HeaderForm::Named, Some(delay), 0).expect("fits");
         let received = received(sent.headers().clone().expect("headers"));
         assert_eq!(received.delay, Some(delay));
         assert_eq!(received.message.headers.int(DUE), Some(1_790_000_009_000));

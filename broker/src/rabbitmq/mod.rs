@@ -22,7 +22,10 @@ mod settle;
 mod supervise;
 mod topology;
 
-use std::sync::{Arc, Mutex, atomic::AtomicUsize};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use futures_util::{
@@ -90,6 +93,7 @@ impl RabbitMq {
             max_body: AtomicUsize::new(BODY_LIMIT),
             session: watch::Sender::default(),
             connection_state: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
+            packs_deliveries: AtomicBool::default(),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -126,6 +130,11 @@ impl RabbitMq {
         let bound = topology::intake_is_bound(&connection, names, topology, first).await;
         connection.close().await;
         bound
+    }
+
+    /// Says whether every deliverer reads deliveries with packed headers. Until then they are written with named ones.
+    pub fn pack_deliveries(&self, all_read_them: bool) {
+        self.client.packs_deliveries.store(all_read_them, Relaxed);
     }
 
     /// What is wrong with the topology; `None` while nothing is known to be wrong.

@@ -58,6 +58,7 @@ impl Fixture for RabbitMqFixture {
 
 async fn connect(config: &BrokerConfig, clock: &Clock) -> Arc<RabbitMq> {
     let broker = RabbitMq::connect(config, clock.clone(), fastrand::Rng::new()).expect("a url");
+    broker.pack_deliveries(true);
     timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("a topology");
     Arc::new(broker)
 }

@@ -123,7 +123,9 @@ async fn deliverers_are_counted_on_while_the_broker_carries_no_announcements() {
     let counted = || fixture.metrics.deliverers.get();
     let announced = async || {
         fixture.memory.announce(
-            Notice::Deliverer { process: "another".to_owned(), leaves: false, canaries: vec![] }.write().into(),
+            Notice::Deliverer { process: "another".to_owned(), leaves: false, canaries: vec![], reads_packed: 0 }
+                .write()
+                .into(),
         );
         sleep(Duration::from_secs(1)).await;
     };

@@ -4,10 +4,12 @@
 mod delivery;
 mod event;
 mod message;
+mod packed;
 
 pub use delivery::BadHeader;
 pub use event::{Acceptance, TraceContext, event_headers};
 pub use message::{HeaderValue, Headers, Message};
+pub use packed::{BadPacked, PACKED_VERSION, put_packed};
 
 pub const SCHEMA: &str = "carteiro-schema";
 pub const TENANT: &str = "carteiro-tenant";
