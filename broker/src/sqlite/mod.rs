@@ -7,6 +7,7 @@ mod command;
 mod copy;
 mod delays;
 mod error;
+mod free_pages;
 mod logs;
 mod message;
 mod open;

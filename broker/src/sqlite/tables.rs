@@ -118,6 +118,11 @@ impl Tables {
             || self.next_work(now) <= now
     }
 
+    /// True when nothing waits in a queue that could be handed out.
+    pub(super) fn are_drained(&self) -> bool {
+        self.queues().into_iter().all(SqliteQueue::is_drained)
+    }
+
     /// Unix milliseconds at which there will be work without a command.
     pub(super) fn next_work(&self, now: i64) -> i64 {
         let next_trim = self.next_trim(now);

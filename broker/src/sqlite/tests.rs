@@ -225,3 +225,35 @@ async fn settlements_share_a_commit_with_each_other_and_with_what_is_published_n
     // A busy machine may stop the test for longer than settlements wait.
     assert!(commits <= 10, "{commits} commits for 50 settlements");
 }
+
+#[tokio::test]
+async fn the_file_gives_its_pages_back_after_a_flood_is_drained() {
+    const MIB: u64 = 1024 * 1024;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("broker.db");
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    let size = || std::fs::metadata(&path).expect("the file").len();
+    let mut consumer = broker.consume(Queue::Ingest, 1.into());
+    broker.publish(&Target::Log(Log::Dead, "x".into()), &message("before", 1)).await.expect("confirmed");
+    for flood in ["first", "second"] {
+        for id in 0..400 {
+            broker.publish(&ingest(), &message(&id.to_string(), 100_000)).await.expect("confirmed");
+        }
+        broker.publish(&Target::Log(Log::Dead, "x".into()), &message(flood, 100_000)).await.expect("confirmed");
+        let full = size();
+        assert!(full > 35 * MIB, "{flood}: {full} bytes");
+        for id in 0..400 {
+            let incoming = take(&mut consumer).await;
+            assert_eq!(incoming.message.id, id.to_string());
+            incoming.settle(Settlement::Done);
+        }
+        in_time("the file is small again", async {
+            while size() > 10 * MIB {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+    let kept: Vec<_> = broker.read(Log::Dead, 0).map(|record| record.expect("readable").message.id).collect().await;
+    assert_eq!(kept, ["before", "first", "second"], "pages in use have moved whole");
+}

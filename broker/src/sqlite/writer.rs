@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     command::WriterCommand,
+    free_pages::FreePages,
     logs::LogEnds,
     open::BrokerFile,
     queue::MAX_GIVING_WAY,
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     file: BrokerFile,
     tables: Tables,
     space: Space,
+    free_pages: FreePages,
     inbox: mpsc::Receiver<WriterCommand>,
     /// Publishes that give way, in their order.
     giving_way: VecDeque<Publish>,
@@ -70,10 +72,12 @@ impl Writer {
         // The room is known, and shown, before the first message.
         space.prepare(&file.connection, 0);
         let tables = Tables::load(&file.connection, logs)?;
+        let free_pages = FreePages::of(&file.connection)?;
         Ok(Self {
             file,
             tables,
             space,
+            free_pages,
             inbox,
             giving_way: VecDeque::new(),
             commands,
@@ -151,7 +155,10 @@ impl Writer {
             None => {
                 let now = self.now();
                 let next_work = Duration::from_millis((self.tables.next_work(now) - now).max(1).unsigned_abs());
-                let pause = LONGEST_SLEEP.min(next_work);
+                let mut pause = LONGEST_SLEEP.min(next_work);
+                if self.tables.are_drained() {
+                    pause = pause.min(self.free_pages.wait());
+                }
                 self.tables.settled_wait().map_or(pause, |wait| wait.min(pause))
             }
         };
@@ -165,6 +172,9 @@ impl Writer {
         }
         let publishes = self.admit(publishes);
         if self.retry_at.is_none() && publishes.is_empty() && !self.tables.has_work(now) {
+            if self.tables.are_drained() {
+                self.free_pages.give_back(&self.file.connection);
+            }
             return;
         }
         match self.transact(Some(&publishes), now) {
