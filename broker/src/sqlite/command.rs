@@ -1,6 +1,6 @@
 //! The commands that are sent to the writer's thread.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ pub(super) enum WriterCommand {
     /// Stores a message, and answers after the commit.
     Publish {
         to: RowTarget,
-        row: MessageRow,
+        row: Arc<MessageRow>,
         reply: oneshot::Sender<Result<(), PublishError>>,
     },
     Settle {

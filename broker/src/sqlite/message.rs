@@ -10,7 +10,7 @@ use crate::{Queue, Target, rabbitmq::PARKED_AT};
 pub(super) const OVERHEAD: usize = 128;
 
 /// The publisher's task encodes it, so that the writer's thread does not have to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MessageRow {
     pub(super) id: String,
     pub(super) kind: String,

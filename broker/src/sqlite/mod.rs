@@ -7,6 +7,7 @@ mod command;
 mod copy;
 mod delays;
 mod error;
+mod free_pages;
 mod logs;
 mod message;
 mod open;
@@ -105,7 +106,7 @@ impl Sqlite {
             ConnectionState::Blocked(reason) => return Err(PublishError::Blocked(reason.clone())),
             ConnectionState::Away(reason) => return Err(PublishError::Away(reason.clone())),
         }
-        let row = MessageRow::of(to, message);
+        let row = Arc::new(MessageRow::of(to, message));
         let (reply, answer) = oneshot::channel();
         self.commands
             .send(WriterCommand::Publish { to: RowTarget::of(to), row, reply })

@@ -8,7 +8,7 @@ use service::{
     sqlite_file::{self, FileLock, LockError},
 };
 
-use super::BrokerFileError;
+use super::{BrokerFileError, free_pages::can_shrink, space::pragma};
 
 /// The steps that make the tables, in their order. The format of a file, its `user_version`, is the number of finished
 /// steps.
@@ -18,13 +18,19 @@ const FORMAT: i64 = STEPS.len() as i64;
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
 /// a power cut.) A page of 8 KiB holds about four deliveries. [`Space`](super::space::Space) limits the WAL.
+/// `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
+    PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA cache_size = -16384;
     PRAGMA temp_store = MEMORY;
 ";
+
+/// Largest size of a file of an earlier version, in bytes in use, that is rewritten at its start so that it can shrink. It takes
+/// as much memory, and less than a second.
+const LARGEST_REWRITE: u64 = 16 * 1024 * 1024;
 
 /// The writer gives out each `seq` once. `mark` holds the last `seq` that was handed out, so one write covers a whole
 /// batch, where a claim for each message would take two for each. `again` holds the counts above zero. Delayed messages
@@ -86,11 +92,23 @@ pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
 
 pub(super) fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     connection.execute_batch(SETTINGS)?;
+    if !can_shrink(connection)?
+        && used_bytes(connection)? <= LARGEST_REWRITE
+        && let Err(error) = connection.execute_batch("VACUUM")
+    {
+        // The file is used as it is.
+        tracing::debug!(%error, "broker.file_not_rewritten");
+    }
     if found < FORMAT {
         let missing = STEPS[usize::try_from(found).unwrap_or(0)..].concat();
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
     Ok(())
+}
+
+fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let [pages, free] = [pragma(connection, "page_count")?, pragma(connection, "freelist_count")?];
+    Ok((pages - free) * pragma(connection, "page_size")?)
 }
 
 #[cfg(test)]
@@ -113,6 +131,18 @@ mod tests {
                 file.connection.query_row(&count, [], |row| row.get(0)).unwrap()
             };
             assert_eq!(["ingest", "ingest_slow"].map(rows), [1, 0]);
+            assert!(can_shrink(&file.connection).unwrap(), "it is rewritten");
         }
+    }
+
+    #[test]
+    fn a_large_file_that_cannot_shrink_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.db");
+        let first = Connection::open(&path).unwrap();
+        let event = "INSERT INTO ingest (id, kind, key, headers, body) VALUES ('e1', '', '', x'', zeroblob(17000000))";
+        first.execute_batch(&format!("{TABLES} PRAGMA user_version = 1; {event}")).unwrap();
+        drop(first);
+        assert!(!can_shrink(&open(&path).unwrap().connection).unwrap());
     }
 }

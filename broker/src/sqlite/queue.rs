@@ -4,7 +4,10 @@
 //! [`SqliteQueue::rollback`]. Whatever must happen in any case (the deletion of a settled message) waits for the next
 //! transaction.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
@@ -20,7 +23,7 @@ pub(super) const MAX_GIVING_WAY: usize = 128;
 pub(super) struct Pick {
     pub(super) seq: i64,
     pub(super) count: u32,
-    pub(super) row: MessageRow,
+    pub(super) row: Arc<MessageRow>,
     pub(super) to: mpsc::Sender<Incoming>,
     consumer: u64,
 }
@@ -49,12 +52,14 @@ pub(super) struct SqliteQueue {
     recovered: i64,
     marks: Marks,
     draft: Marks,
+    /// The messages after the cursor that the open transaction stores, without gaps. They are handed out without being read.
+    stored: VecDeque<Arc<MessageRow>>,
     unsettled: HashMap<i64, Unsettled>,
     /// Messages that were given back, with their next count. They are handed out first.
     returned: VecDeque<(i64, u32)>,
     /// What the open transaction took from `returned`.
     taken: Vec<(i64, u32)>,
-    /// Settled messages to delete; true for one with a count to delete.
+    /// Settled messages to delete; true for one with a count to delete. They wait for other work, or for their time.
     done: Vec<(i64, bool)>,
     /// Messages to park: given back too often, or unreadable.
     to_park: Vec<i64>,
@@ -75,6 +80,7 @@ impl SqliteQueue {
             recovered: mark,
             marks,
             draft: marks,
+            stored: VecDeque::new(),
             unsettled: HashMap::new(),
             returned: VecDeque::new(),
             taken: Vec::new(),
@@ -116,14 +122,27 @@ impl SqliteQueue {
         }
     }
 
-    /// True when a transaction would change or hand out anything.
-    pub(super) fn has_work(&self) -> bool {
-        let has_messages = !self.returned.is_empty() || self.marks.cursor < self.marks.last;
-        let has_room = self.feeds.iter().any(|feed| feed.has_room() && feed.is_open());
-        !self.done.is_empty() || !self.to_park.is_empty() || has_messages && has_room
+    /// The number of settled messages that are not deleted yet.
+    pub(super) fn settled(&self) -> usize {
+        self.done.len()
     }
 
-    pub(super) fn insert(&mut self, file: &Connection, row: &MessageRow) -> rusqlite::Result<()> {
+    /// True when nothing waits that could be handed out.
+    pub(super) fn is_drained(&self) -> bool {
+        self.returned.is_empty() && self.marks.cursor == self.marks.last
+    }
+
+    /// True when a transaction would change or hand out anything, deletions of settled messages apart.
+    pub(super) fn has_work(&self) -> bool {
+        let has_room = self.feeds.iter().any(|feed| feed.has_room() && feed.is_open());
+        !self.to_park.is_empty() || !self.is_drained() && has_room
+    }
+
+    pub(super) fn insert(&mut self, file: &Connection, row: &Arc<MessageRow>) -> rusqlite::Result<()> {
+        let is_next = self.draft.cursor + self.stored.len() as i64 == self.draft.last;
+        if is_next && self.has_room() {
+            self.stored.push_back(row.clone());
+        }
         self.draft.last += 1;
         self.table.insert(file, self.draft.last, row)
     }
@@ -135,14 +154,19 @@ impl SqliteQueue {
     }
 
     /// Deletes settled messages, and returns those to park.
-    pub(super) fn delete_settled(&self, file: &Connection) -> rusqlite::Result<Vec<MessageRow>> {
-        for (seq, counted) in &self.done {
-            self.table.delete(file, *seq, *counted)?;
+    pub(super) fn delete_settled(&mut self, file: &Connection) -> rusqlite::Result<Vec<MessageRow>> {
+        self.done.sort_unstable();
+        for run in self.done.chunk_by(|(seq, _), (next, _)| seq + 1 == *next) {
+            self.table.delete(file, run[0].0, run[run.len() - 1].0)?;
+        }
+        for (seq, _) in self.done.iter().filter(|(_, counted)| *counted) {
+            self.table.delete_count(file, *seq)?;
         }
         let mut parked = Vec::with_capacity(self.to_park.len());
         for seq in &self.to_park {
             parked.extend(self.table.fetch(file, *seq)?);
-            self.table.delete(file, *seq, true)?;
+            self.table.delete(file, *seq, *seq)?;
+            self.table.delete_count(file, *seq)?;
         }
         Ok(parked)
     }
@@ -152,6 +176,7 @@ impl SqliteQueue {
         self.feeds.retain(ConsumerFeed::is_open);
         let mut picks = Vec::new();
         let left = self.pick_returned(file, budget, &mut picks)?;
+        let left = self.pick_stored(left, &mut picks);
         self.pick_waiting(file, left, &mut picks)?;
         self.draft.mark = self.draft.mark.max(self.draft.cursor);
         if self.draft.mark != self.marks.mark {
@@ -176,6 +201,7 @@ impl SqliteQueue {
     /// Drops the draft of a transaction that failed.
     pub(super) fn rollback(&mut self) {
         self.draft = self.marks;
+        self.stored.clear();
         self.over_limit.clear();
         for returned in self.taken.drain(..).rev() {
             self.returned.push_front(returned);
@@ -197,9 +223,26 @@ impl SqliteQueue {
             self.taken.push((seq, count));
             let Some(row) = self.table.fetch(file, seq)? else { continue };
             left = left.saturating_sub(row.size());
-            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
+            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row.into()));
         }
         Ok(left)
+    }
+
+    /// Picks from what the open transaction stores.
+    fn pick_stored(&mut self, budget: usize, picks: &mut Vec<Pick>) -> usize {
+        let mut left = budget;
+        while left > 0
+            && picks.len() < self.most_picks()
+            && self.has_room()
+            && let Some(row) = self.stored.pop_front()
+        {
+            left = left.saturating_sub(row.size());
+            self.draft.cursor += 1;
+            let feed = ConsumerFeed::next_free(&mut self.feeds, &mut self.turn);
+            picks.push(Pick::new(feed, self.draft.cursor, 0, row));
+        }
+        self.stored.clear();
+        left
     }
 
     fn pick_waiting(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<()> {
@@ -217,7 +260,7 @@ impl SqliteQueue {
                 return Ok(true);
             }
             left = left.saturating_sub(row.size());
-            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
+            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row.into()));
             Ok(left > 0 && picks.len() < most && self.feeds.iter().any(ConsumerFeed::has_room))
         })?;
         self.draft.cursor = if ended { last } else { reached };
@@ -242,7 +285,7 @@ impl SqliteQueue {
 }
 
 impl Pick {
-    fn new(feed: &mut ConsumerFeed, seq: i64, count: u32, row: MessageRow) -> Self {
+    fn new(feed: &mut ConsumerFeed, seq: i64, count: u32, row: Arc<MessageRow>) -> Self {
         feed.hold(row.size());
         Self { seq, count, row, to: feed.sender.clone(), consumer: feed.id }
     }

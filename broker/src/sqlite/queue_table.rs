@@ -28,7 +28,7 @@ impl QueueTable {
             scan: format!(
                 "SELECT seq, id, kind, key, headers, body FROM {name} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
             ),
-            delete: format!("DELETE FROM {name} WHERE seq = ?1"),
+            delete: format!("DELETE FROM {name} WHERE seq BETWEEN ?1 AND ?2"),
         }
     }
 
@@ -71,12 +71,14 @@ impl QueueTable {
         Ok(true)
     }
 
-    pub(super) fn delete(&self, file: &Connection, seq: i64, counted: bool) -> rusqlite::Result<()> {
-        file.prepare_cached(&self.delete)?.execute([seq])?;
-        if counted {
-            let mut delete = file.prepare_cached("DELETE FROM again WHERE place = ?1 AND seq = ?2")?;
-            delete.execute(params![self.name, seq])?;
-        }
+    /// Deletes the rows from `first` to `last`.
+    pub(super) fn delete(&self, file: &Connection, first: i64, last: i64) -> rusqlite::Result<()> {
+        file.prepare_cached(&self.delete)?.execute([first, last])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_count(&self, file: &Connection, seq: i64) -> rusqlite::Result<()> {
+        file.prepare_cached("DELETE FROM again WHERE place = ?1 AND seq = ?2")?.execute(params![self.name, seq])?;
         Ok(())
     }
 

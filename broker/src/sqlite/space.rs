@@ -1,7 +1,7 @@
 //! The room of the file: what its file system and `broker.max_bytes` leave, and what may still be stored.
 //!
-//! SQLite never shrinks the file, so its free pages count as room. Pages that only the write-ahead log holds do not: the
-//! file still has to grow by them.
+//! What the file has and does not use counts as room: its free pages, and an end that is not cut off yet. Pages that only
+//! the write-ahead log holds do not: the file still has to grow by them.
 
 use std::{
     fs, io,
@@ -212,9 +212,9 @@ impl Space {
     fn measure(&self, connection: &Connection) -> Result<Measurement, Box<dyn std::error::Error>> {
         let page_size = pragma(connection, "page_size")?;
         let (pages, unused) = (pragma(connection, "page_count")?, pragma(connection, "freelist_count")?);
-        let still_to_grow = (pages * page_size).saturating_sub(fs::metadata(&self.path)?.len());
-        let free = (file_system(&self.path)?.1 + unused * page_size).saturating_sub(still_to_grow);
-        Ok(Measurement { free, used: pages.saturating_sub(unused) * page_size })
+        let used = pages.saturating_sub(unused) * page_size;
+        let free = (file_system(&self.path)?.1 + fs::metadata(&self.path)?.len()).saturating_sub(used);
+        Ok(Measurement { free, used })
     }
 
     fn publish(&self, change: impl FnOnce(&mut StorageState)) {
@@ -262,7 +262,7 @@ fn file_system(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.f_blocks.saturating_mul(found.f_frsize), found.f_bavail.saturating_mul(found.f_frsize)))
 }
 
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
     connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 

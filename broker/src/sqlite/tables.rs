@@ -1,6 +1,6 @@
 //! All tables together: what one transaction does, and when one is needed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::Connection;
 use service::RetentionClock;
@@ -13,16 +13,21 @@ use super::{
     message::MessageRow,
     queue::{Pick, SqliteQueue},
 };
-use crate::{Lane, Log, LogBytes, PublishError, Queue};
+use crate::{Lane, Log, LogBytes, PublishError, Queue, Settlement};
 
 /// Bytes that one transaction hands out per queue.
 const HAND_OUT_BYTES: usize = 4 * 1024 * 1024;
+/// Longest time that a settled message waits for a transaction that happens anyway, before one is made for its deletion. After
+/// a crash it is handed out once more, so the time is short.
+const SETTLED_WAIT: Duration = Duration::from_millis(5);
+/// Largest number of settled messages that wait so.
+const MAX_SETTLED: usize = 512;
 /// Milliseconds between two searches for records that are too old.
 const TRIM_INTERVAL: i64 = 60_000;
 
 pub(super) struct Publish {
     pub(super) to: RowTarget,
-    pub(super) row: MessageRow,
+    pub(super) row: Arc<MessageRow>,
     pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -35,6 +40,8 @@ pub(super) struct Tables {
     dead: LogTable,
     parked: LogTable,
     pub(super) ends: Arc<LogEnds>,
+    /// The time by which settled messages are deleted; `None` when there are none.
+    settled_until: Option<Instant>,
     /// Unix milliseconds.
     next_trim: i64,
     retention_clock: RetentionClock,
@@ -53,6 +60,7 @@ impl Tables {
             dead: LogTable::load(connection, Log::Dead, Retention::of(logs.dead))?,
             parked: LogTable::load(connection, Log::Parked, Retention::of(logs.parked))?,
             ends: Arc::default(),
+            settled_until: None,
             next_trim: 0,
             retention_clock: RetentionClock::default(),
         };
@@ -82,9 +90,37 @@ impl Tables {
         self.queues_mut().into_iter().for_each(SqliteQueue::remove_all_consumers);
     }
 
+    /// Notes what the next transaction has to do about a settled message.
+    pub(super) fn settle(&mut self, at: Queue, seq: i64, settlement: Settlement) {
+        self.at(at).settle(seq, settlement);
+        if settlement == Settlement::Done {
+            self.settled_until.get_or_insert_with(|| Instant::now() + SETTLED_WAIT);
+            if self.queues().into_iter().map(SqliteQueue::settled).sum::<usize>() >= MAX_SETTLED {
+                self.delete_settled_now();
+            }
+        }
+    }
+
+    /// Gives settled messages no time to wait.
+    pub(super) fn delete_settled_now(&mut self) {
+        self.settled_until = self.settled_until.map(|_| Instant::now());
+    }
+
+    /// How long settled messages may still wait to be deleted; `None` when there are none.
+    pub(super) fn settled_wait(&self) -> Option<Duration> {
+        Some(self.settled_until?.saturating_duration_since(Instant::now()))
+    }
+
     /// True when a transaction at `now` has work besides publishing.
     pub(super) fn has_work(&self, now: i64) -> bool {
-        self.queues().into_iter().any(SqliteQueue::has_work) || self.next_work(now) <= now
+        self.queues().into_iter().any(SqliteQueue::has_work)
+            || self.settled_wait().is_some_and(|wait| wait.is_zero())
+            || self.next_work(now) <= now
+    }
+
+    /// True when nothing waits in a queue that could be handed out.
+    pub(super) fn are_drained(&self) -> bool {
+        self.queues().into_iter().all(SqliteQueue::is_drained)
     }
 
     /// Unix milliseconds at which there will be work without a command.
@@ -134,6 +170,7 @@ impl Tables {
         for (queue, picks) in picks {
             self.at(*queue).commit(picks);
         }
+        self.settled_until = None;
         self.dead.commit(&self.ends);
         self.parked.commit(&self.ends);
     }
@@ -160,7 +197,7 @@ impl Tables {
 
     /// Deletes settled messages, and moves those that were given back too often to the log of parked messages.
     fn delete_settled(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
-        for state in [&self.ingest, &self.ingest_slow, &self.fast, &self.slow] {
+        for state in [&mut self.ingest, &mut self.ingest_slow, &mut self.fast, &mut self.slow] {
             for mut row in state.delete_settled(connection)? {
                 row.park_over_limit(state.queue, now);
                 self.parked.append(connection, now, &row)?;

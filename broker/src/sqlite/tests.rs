@@ -165,3 +165,95 @@ async fn a_row_that_is_no_text_is_parked_and_holds_up_nobody() {
     let parked = broker.read(Log::Parked, 0).next().await.expect("a record").expect("it can be read");
     assert_eq!((parked.message.id.as_str(), parked.message.body.len()), ("\u{fffd}A", 10));
 }
+
+/// Commits that the write-ahead log holds: each ends with a frame that has the size of the file.
+fn commits(path: &Path) -> usize {
+    let wal = std::fs::read(path.with_extension("db-wal")).expect("a write-ahead log");
+    let frames = wal[32..].chunks_exact(24 + 8192);
+    // An earlier use of the log leaves frames with another salt behind.
+    let of_this_use = frames.take_while(|frame| frame[8..16] == wal[16..24]);
+    of_this_use.filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+/// Waits until no row of `ingest` is left.
+async fn deleted(path: &Path) {
+    let file = Connection::open(path).expect("it opens");
+    let rows = || file.query_row("SELECT count(*) FROM ingest", [], |row| row.get::<_, u32>(0)).expect("a table");
+    in_time("what is settled is deleted", async {
+        while rows() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_published_handed_out_and_settled_costs_two_commits() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("broker.db");
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    let mut consumer = broker.consume(Queue::Ingest, 100.into());
+    for id in ["a", "b", "c"] {
+        let before = commits(&path);
+        broker.publish(&ingest(), &message(id, EVENT)).await.expect("confirmed");
+        let incoming = take(&mut consumer).await;
+        assert_eq!(commits(&path) - before, 1, "it is stored and marked as handed out at once");
+        incoming.settle(Settlement::Done);
+        deleted(&path).await;
+        assert_eq!(commits(&path) - before, 2);
+    }
+}
+
+#[tokio::test]
+async fn settlements_share_a_commit_with_each_other_and_with_what_is_published_next() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("broker.db");
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    let mut consumer = broker.consume(Queue::Ingest, 100.into());
+    let mut held = Vec::new();
+    for id in 0..50 {
+        broker.publish(&ingest(), &message(&id.to_string(), EVENT)).await.expect("confirmed");
+        held.push(take(&mut consumer).await);
+    }
+    let before = commits(&path);
+    for incoming in held {
+        incoming.settle(Settlement::Done);
+    }
+    broker.publish(&Target::Log(Log::Dead, "x".into()), &message("next", 1)).await.expect("confirmed");
+    deleted(&path).await;
+    let commits = commits(&path) - before;
+    // A busy machine may stop the test for longer than settlements wait.
+    assert!(commits <= 10, "{commits} commits for 50 settlements");
+}
+
+#[tokio::test]
+async fn the_file_gives_its_pages_back_after_a_flood_is_drained() {
+    const MIB: u64 = 1024 * 1024;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("broker.db");
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    let size = || std::fs::metadata(&path).expect("the file").len();
+    let mut consumer = broker.consume(Queue::Ingest, 1.into());
+    broker.publish(&Target::Log(Log::Dead, "x".into()), &message("before", 1)).await.expect("confirmed");
+    for flood in ["first", "second"] {
+        for id in 0..400 {
+            broker.publish(&ingest(), &message(&id.to_string(), 100_000)).await.expect("confirmed");
+        }
+        broker.publish(&Target::Log(Log::Dead, "x".into()), &message(flood, 100_000)).await.expect("confirmed");
+        let full = size();
+        assert!(full > 35 * MIB, "{flood}: {full} bytes");
+        for id in 0..400 {
+            let incoming = take(&mut consumer).await;
+            assert_eq!(incoming.message.id, id.to_string());
+            incoming.settle(Settlement::Done);
+        }
+        in_time("the file is small again", async {
+            while size() > 10 * MIB {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+    let kept: Vec<_> = broker.read(Log::Dead, 0).map(|record| record.expect("readable").message.id).collect().await;
+    assert_eq!(kept, ["before", "first", "second"], "pages in use have moved whole");
+}

@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     command::WriterCommand,
+    free_pages::FreePages,
     logs::LogEnds,
     open::BrokerFile,
     queue::MAX_GIVING_WAY,
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     file: BrokerFile,
     tables: Tables,
     space: Space,
+    free_pages: FreePages,
     inbox: mpsc::Receiver<WriterCommand>,
     /// Publishes that give way, in their order.
     giving_way: VecDeque<Publish>,
@@ -70,10 +72,12 @@ impl Writer {
         // The room is known, and shown, before the first message.
         space.prepare(&file.connection, 0);
         let tables = Tables::load(&file.connection, logs)?;
+        let free_pages = FreePages::of(&file.connection)?;
         Ok(Self {
             file,
             tables,
             space,
+            free_pages,
             inbox,
             giving_way: VecDeque::new(),
             commands,
@@ -90,6 +94,9 @@ impl Writer {
     pub(super) fn run(mut self) {
         let end = loop {
             let (publishes, end) = self.gather();
+            if end.is_some() {
+                self.tables.delete_settled_now();
+            }
             self.carry_out(publishes);
             if let Some(end) = end {
                 break end;
@@ -113,7 +120,7 @@ impl Writer {
                         publishes.push(publish);
                     }
                 }
-                WriterCommand::Settle { at, seq, settlement } => self.tables.at(at).settle(seq, settlement),
+                WriterCommand::Settle { at, seq, settlement } => self.tables.settle(at, seq, settlement),
                 WriterCommand::AddConsumer { of, feed } => self.tables.at(of).add_consumer(feed),
                 WriterCommand::RemoveConsumer { of, id } => self.tables.at(of).remove_consumer(id),
                 WriterCommand::Close(reply) => return (self.with_those_that_gave_way(publishes), Some(Some(reply))),
@@ -147,7 +154,12 @@ impl Writer {
             None if !self.giving_way.is_empty() || self.tables.has_work(self.now()) => Duration::ZERO,
             None => {
                 let now = self.now();
-                LONGEST_SLEEP.min(Duration::from_millis((self.tables.next_work(now) - now).max(1).unsigned_abs()))
+                let next_work = Duration::from_millis((self.tables.next_work(now) - now).max(1).unsigned_abs());
+                let mut pause = LONGEST_SLEEP.min(next_work);
+                if self.tables.are_drained() {
+                    pause = pause.min(self.free_pages.wait());
+                }
+                self.tables.settled_wait().map_or(pause, |wait| wait.min(pause))
             }
         };
         if pause.is_zero() { self.inbox.try_recv().ok() } else { self.inbox.recv_timeout(pause).ok() }
@@ -160,6 +172,9 @@ impl Writer {
         }
         let publishes = self.admit(publishes);
         if self.retry_at.is_none() && publishes.is_empty() && !self.tables.has_work(now) {
+            if self.tables.are_drained() {
+                self.free_pages.give_back(&self.file.connection);
+            }
             return;
         }
         match self.transact(Some(&publishes), now) {
@@ -253,7 +268,7 @@ impl Writer {
         for (queue, picks) in picks {
             for pick in picks {
                 let (to, seq, count) = (pick.to, pick.seq, pick.count);
-                let Ok((message, key)) = pick.row.into_message() else {
+                let Ok((message, key)) = Arc::unwrap_or_clone(pick.row).into_message() else {
                     tracing::error!(queue = queue.name(), seq, "broker.unreadable_parked");
                     self.tables.at(queue).park(seq);
                     continue;
@@ -328,7 +343,7 @@ mod tests {
     };
 
     fn publish(to: &Target) -> WriterCommand {
-        let row = MessageRow::of(to, &Message::default());
+        let row = Arc::new(MessageRow::of(to, &Message::default()));
         WriterCommand::Publish { to: RowTarget::of(to), row, reply: oneshot::channel().0 }
     }
 

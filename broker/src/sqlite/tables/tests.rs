@@ -86,7 +86,7 @@ impl Model {
         transaction.commit().expect("commits");
         self.tables.commit(&picks);
         self.known.retain(|_, known| !known.done);
-        self.known.extend(publishes.into_iter().map(|publish| (publish.row.id, KnownMessage::default())));
+        self.known.extend(publishes.into_iter().map(|publish| (publish.row.id.clone(), KnownMessage::default())));
         for pick in picks.into_iter().flat_map(|(_, picks)| picks) {
             let known = self.known.get_mut(&pick.row.id);
             let known = known.ok_or_else(|| TestCaseError::fail("refused or settled, and handed out"))?;
@@ -122,7 +122,7 @@ fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Inc
 fn publish(id: usize) -> Publish {
     let message = Message { id: id.to_string(), ..Message::default() };
     let to = Target::Lane(Lane::Fast, None);
-    Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message), reply: oneshot::channel().0 }
+    Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message).into(), reply: oneshot::channel().0 }
 }
 
 proptest! {
@@ -156,7 +156,7 @@ fn logs_are_trimmed_on_although_the_clock_was_set_back() {
     let message = Message { body: vec![b' '; 1_000].into(), ..Message::default() };
     let write = |tables: &mut Tables, now| {
         let publish =
-            Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message), reply: oneshot::channel().0 };
+            Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message).into(), reply: oneshot::channel().0 };
         tables.write(&connection, &[publish], now).expect("writes");
     };
     write(&mut tables, HOUR);
