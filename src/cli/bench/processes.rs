@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Longest wait until a process is ready.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(20);
 /// Interval at which a starting process is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(50);
 /// Lines of a process's log that an error shows.

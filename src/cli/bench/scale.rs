@@ -32,8 +32,10 @@ const CONNECTIONS: u32 = 8;
 const BATCH: u64 = 100;
 /// Interval at which the router is asked how many events it has routed.
 const POLL: Duration = Duration::from_millis(200);
-/// Share from which on a resource counts as full.
-const FULL: f64 = 0.95;
+/// Share of what the slots bear from which on they count as full: a slot is in use for somewhat longer than the answer takes.
+const FULL_SLOTS: f64 = 0.9;
+/// Share of all cores from which on they count as full.
+const FULL_CORES: f64 = 0.95;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -161,7 +163,7 @@ async fn measure(bench: &Bench<'_>, args: &Args, deliverers: u32) -> anyhow::Res
         sleep(POLL).await;
     }
     bar.finish_and_clear();
-    progress("scale", &format!("{deliverers} deliverers deliver them"));
+    progress("scale", &format!("delivers them, deliverers: {deliverers}"));
     for _ in 0..deliverers {
         processes.start("deliverer").await?;
     }
@@ -201,7 +203,7 @@ impl Args {
 impl Resource {
     /// The resource that is full, by the shares of the slots and of the cores that are in use.
     fn full(slots: f64, cores: f64) -> Self {
-        match (slots >= FULL, cores >= FULL) {
+        match (slots >= FULL_SLOTS, cores >= FULL_CORES) {
             (true, _) => Self::Slots,
             (false, true) => Self::Cores,
             (false, false) => Self::Unknown,
