@@ -38,21 +38,23 @@ async fn settle(consumer: &mut Consumer, count: usize) {
 }
 
 fn publishing(criterion: &mut Criterion) {
-    let (runtime, folder, message) = (Runtime::new().expect("a runtime"), TempDir::new().expect("a folder"), message());
-    let open = |name: &str| {
+    let (runtime, message) = (Runtime::new().expect("a runtime"), message());
+    // A broker locks its folder, so each has its own.
+    let folders = [(); 2].map(|()| TempDir::new().expect("a folder"));
+    let open = |folder: &TempDir| {
         // The writer's thread answers through the runtime.
         let _entered = runtime.enter();
-        Arc::new(Sqlite::open(&folder.path().join(name), service::clock::system()).expect("it opens"))
+        Arc::new(Sqlite::open(&folder.path().join("broker.db"), service::clock::system()).expect("it opens"))
     };
     let mut group = criterion.benchmark_group("embedded");
-    let broker = open("publish.db");
+    let broker = open(&folders[0]);
     for count in [1, TOGETHER] {
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("publish {count} at once"), |bencher| {
             bencher.iter(|| runtime.block_on(publish(&broker, &message, count)));
         });
     }
-    let broker = open("lane.db");
+    let broker = open(&folders[1]);
     let mut consumer = {
         let _entered = runtime.enter();
         broker.consume(Queue::Lane(Lane::Fast), Prefetch::from(TOGETHER as u16))
