@@ -122,12 +122,6 @@ impl Client {
         &self.server
     }
 
-    /// Reads the page at a URL, without a key.
-    pub(super) async fn get_text(url: &str) -> anyhow::Result<String> {
-        let answer = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?.get(url).send().await?;
-        Ok(answer.error_for_status()?.text().await?)
-    }
-
     /// Sends JSON text, prints the answer's warnings and reads the JSON answer. Fails with [`Exit::Unavailable`] without an
     /// answer, and with [`ApiRefusal`] when the API refuses the request.
     pub(super) async fn call<T: DeserializeOwned>(

@@ -1,5 +1,6 @@
-//! A complete carteiro inside a command (`demo`, `bench`): all roles in this process, on free ports, with tenants of
-//! its own, in a temporary folder. On a given RabbitMQ it uses names of its own, which [`Sandbox::remove`] deletes.
+//! A complete carteiro for a command (`demo`, `bench`): on free ports, with tenants of its own, in a temporary folder, all
+//! roles in this process or roles as processes of their own. On a given RabbitMQ it uses names of its own, which
+//! [`Sandbox::remove`] deletes.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use broker::{ConnectionState, rabbitmq};
 use service::Exit;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::{client::Client, logs::unavailable, server::ServerAddress, setup::Setup};
@@ -30,6 +32,8 @@ pub(super) struct SandboxOptions<'a> {
 
 pub(super) struct Sandbox {
     pub(super) config: Config,
+    /// What differs from the configuration: dotted keys and their values as text.
+    settings: Vec<(String, String)>,
     _folder: TempDir,
 }
 
@@ -59,7 +63,27 @@ impl Sandbox {
         let mut config = setup.load(&values)?.config;
         // A carteiro.toml here may be a server's, whose certificate does not fit this machine's free port.
         config.http.tls = None;
-        Ok(Self { config, _folder: folder })
+        let settings = values.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect();
+        Ok(Self { config, settings, _folder: folder })
+    }
+
+    /// This binary with a role, as a process of its own on the sandbox, with settings of that process. It is not started.
+    pub(super) fn command(&self, setup: &Setup, role: &str, own: &[(&str, &str)]) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe().context("finding this binary")?);
+        let is_ours = |key: &str| self.settings.iter().any(|(ours, _)| ours == key);
+        if let Some(file) = &setup.overrides.file {
+            command.arg("--config").arg(file);
+        }
+        for (key, text) in setup.overrides.values.iter().filter(|(key, _)| !is_ours(key)) {
+            command.args(["--set", &format!("{key}={text}")]);
+        }
+        // Keys and passwords are in the environment, because everyone on the machine can read command lines.
+        let settings = self.settings.iter().map(|(key, text)| (key.as_str(), text.as_str()));
+        for (key, text) in settings.chain(own.iter().copied()) {
+            command.env(format!("CARTEIRO_{}", key.to_uppercase().replace('.', "__")), text);
+        }
+        command.arg(role);
+        Ok(command)
     }
 
     /// Starts all roles, and waits until the broker is ready. Fails with [`Exit::Unavailable`] if that takes too long.

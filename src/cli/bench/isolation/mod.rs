@@ -24,12 +24,11 @@ use service::Exit;
 use tokio::runtime::{Handle, Runtime};
 
 use self::{black_holed::BlackHoled, fan_out::FanOut, flood::Flood, large::Large, names::Names};
+use super::{LOG_LEVEL, progress};
 use crate::cli::{
     output::{self, Output},
     setup::Setup,
 };
-
-const LOG_LEVEL: (&str, &str) = ("telemetry.level", "error");
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -194,9 +193,4 @@ impl Scenario {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
-}
-
-/// Tells on stderr how far a scenario is.
-fn progress(scenario: &str, text: &str) {
-    anstream::eprintln!("{scenario}: {text}");
 }

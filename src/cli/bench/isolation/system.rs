@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bench, LOG_LEVEL};
 use crate::{
     cli::{
+        bench::metrics_page,
         client::Client,
         sandbox::{Sandbox, SandboxOptions, client_of},
     },
@@ -51,8 +51,7 @@ impl<'a> System<'a> {
 
     /// The sum of a counter's series, in this process since its start.
     pub(super) async fn counter(&self, name: &str) -> anyhow::Result<f64> {
-        let page = Client::get_text(&format!("http://{}/metrics", self.process.ops)).await?;
-        sum(&page, name)
+        metrics_page::counter(self.process.ops, name).await
     }
 
     pub(super) async fn end(self) -> anyhow::Result<()> {
@@ -69,26 +68,4 @@ async fn run(bench: &Bench<'_>, sandbox: &Arc<Sandbox>) -> anyhow::Result<(Proce
     let process = bench.process_runtime.spawn(async move { sandbox.start(stopped).await }).await??;
     let client = Arc::new(client_of(&process)?);
     Ok((process, stop, client))
-}
-
-/// The sum of a metric's series on a page of metrics.
-fn sum(page: &str, name: &str) -> anyhow::Result<f64> {
-    let series = page.lines().filter_map(|line| {
-        let (series, value) = line.rsplit_once(' ')?;
-        (series.split('{').next() == Some(name)).then_some(value)
-    });
-    let values = series.map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
-    (!values.is_empty()).then(|| values.iter().sum()).with_context(|| format!("there is no metric {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_is_the_sum_of_its_series() {
-        let page = "# HELP a_total Text 7\na_total{reason=\"x\"} 2\na_total{reason=\"y\"} 3\na_total_more 9\n";
-        assert_eq!(sum(page, "a_total").unwrap(), 5.0);
-        assert!(sum(page, "a").is_err());
-    }
 }
