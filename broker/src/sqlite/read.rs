@@ -9,7 +9,6 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::ValueRef};
-use schemas::{HeaderValue, Headers};
 use service::sqlite_file;
 
 use super::{
@@ -159,30 +158,26 @@ fn count_queue(file: &Connection, queue: Queue) -> rusqlite::Result<QueueCount> 
         queue,
         waiting: last.saturating_sub(mark).max(0).unsigned_abs(),
         consumers: None,
-        oldest_since: oldest.and_then(|headers| waits_since(&message::decode(&headers).ok()?)),
+        oldest_since: oldest.and_then(|headers| waits_since(&message::decode(&headers, "").ok()?)),
     })
 }
 
 /// SQLite skips the rows whose headers do not contain the bytes, and reads no bodies for that. The headers of the other
-/// rows are decoded, because the bytes could be part of another text.
+/// rows are decoded, because the bytes could be part of another text. What the packed form leaves out is not found.
 fn count_in(file: &Connection, table: &str, with: &[(String, String)]) -> rusqlite::Result<u64> {
-    let occurs = (1..=with.len()).map(|nth| format!("instr(headers, ?{nth})")).collect::<Vec<_>>().join(" AND ");
+    let occurs = |nth| format!("(instr(headers, ?{}) OR instr(headers, ?{}))", 2 * nth + 1, 2 * nth + 2);
+    let occurs = (0..with.len()).map(occurs).collect::<Vec<_>>().join(" AND ");
     let occurs = if with.is_empty() { "TRUE" } else { &occurs };
-    let mut rows = file.prepare(&format!("SELECT headers FROM {table} WHERE {occurs}"))?;
-    let mut rows = rows.query(params_from_iter(with.iter().map(|(name, value)| encoded(name, value))))?;
+    let mut rows = file.prepare(&format!("SELECT headers, id FROM {table} WHERE {occurs}"))?;
+    let bytes = with.iter().flat_map(|(name, value)| message::occurrences(name, value));
+    let mut rows = rows.query(params_from_iter(bytes))?;
     let wanted: Vec<_> = with.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut found = 0;
     while let Some(row) = rows.next()? {
-        let ValueRef::Blob(bytes) = row.get_ref(0)? else { continue };
-        found += u64::from(message::decode(bytes).is_ok_and(|headers| headers.have(&wanted)));
+        let (ValueRef::Blob(bytes), Ok(id)) = (row.get_ref(0)?, row.get_ref(1)?.as_str()) else { continue };
+        found += u64::from(message::decode(bytes, id).is_ok_and(|headers| headers.have(&wanted)));
     }
     Ok(found)
-}
-
-fn encoded(name: &str, value: &str) -> Vec<u8> {
-    let mut headers = Headers::default();
-    headers.set(name.to_owned(), HeaderValue::Text(value.into()));
-    message::encode(&headers, None)
 }
 
 async fn blocking<T: Send + 'static>(
