@@ -46,6 +46,9 @@ const SMALLEST_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Smallest `broker.dead_letters_bytes` and `broker.parked_bytes`: two segments of a stream, which RabbitMQ deletes whole.
 const SMALLEST_LOG_BYTES: u64 = 100_000_000;
 
+/// Largest `worker_threads`.
+const MOST_THREADS: usize = 1_024;
+
 /// Smallest `ops.max_stuck`. A role may be late for a moment.
 const SHORTEST_MAX_STUCK: Span = Span(Duration::from_secs(1));
 
@@ -55,6 +58,8 @@ const SHORTEST_MAX_STUCK: Span = Span(Duration::from_secs(1));
 pub struct Config {
     /// Folder of the embedded broker, the embedded store, the last snapshot and the keys.
     pub data_dir: PathBuf,
+    /// Threads that run the tasks of a process; 0: one less than there are cores.
+    pub worker_threads: usize,
     pub broker: BrokerConfig,
     #[serde(default)]
     pub store: StoreConfig,
@@ -65,6 +70,17 @@ pub struct Config {
     pub router: RouterConfig,
     pub deliverer: DelivererConfig,
     pub control: ControlConfig,
+}
+
+impl Config {
+    /// The number of threads that run tasks, at least one. One core is left to the threads of the broker's connection or
+    /// file: threads that wait for each other wake each other for every message.
+    pub fn worker_threads(&self) -> usize {
+        match self.worker_threads {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
+            threads => threads,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,6 +121,7 @@ fn check(loaded: &LoadedConfig<Config>) -> Vec<ConfigError> {
     for (key, address) in [("http.listen", &config.http.listen), ("ops.listen", &config.ops.listen)] {
         require(is_host_and_port(address), key, "expected host:port");
     }
+    require(config.worker_threads <= MOST_THREADS, "worker_threads", &format!("expected at most {MOST_THREADS}"));
     let max_stuck = config.ops.max_stuck;
     let reason = format!("expected 0s or at least {SHORTEST_MAX_STUCK}");
     require(max_stuck.0.is_zero() || max_stuck >= SHORTEST_MAX_STUCK, "ops.max_stuck", &reason);

@@ -135,6 +135,11 @@ impl Consumer {
     pub async fn next(&mut self) -> Option<Incoming> {
         self.receiver.recv().await
     }
+
+    /// The next message, if it is there.
+    pub(crate) fn next_ready(&mut self) -> Option<Incoming> {
+        self.receiver.try_recv().ok()
+    }
 }
 
 /// Whether the broker has granted a consumer: without a request for it, always. Clones share it.

@@ -12,8 +12,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Consumer, ConsumerStatus, Incoming, Queue, Settlement};
 
-/// Number of messages that a consumer of a queue that gives way takes in one turn of the runtime.
-const PER_TURN: u32 = 8;
+/// Number of messages that are taken in one turn of the runtime.
+const AT_ONCE: u32 = 64;
+/// The same for a queue that gives way.
+const GIVING_WAY_AT_ONCE: u32 = 8;
 
 pub trait Handler: Send + Sync + 'static {
     /// Handles the message and returns its settlement, which may be `Done` only once all that follows is confirmed.
@@ -39,7 +41,7 @@ pub async fn run_handler<H: Handler>(
     status.begin(&consumer, Instant::now());
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut taken = 0;
+    let at_once = if from.gives_way() { GIVING_WAY_AT_ONCE } else { AT_ONCE };
     loop {
         let incoming = tokio::select! {
             biased;
@@ -51,16 +53,18 @@ pub async fn run_handler<H: Handler>(
             incoming = consumer.next() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        let handler = handler.clone();
-        tasks.spawn(status.hold(async move {
-            let settlement = handle_or_catch(&*handler, &incoming).await;
-            incoming.settle(settlement);
-        }));
-        if from.gives_way() {
-            taken = (taken + 1) % PER_TURN;
-            if taken == 0 {
-                yield_now().await;
-            }
+        let (mut next, mut taken) = (Some(incoming), 0);
+        while let Some(incoming) = next {
+            let handler = handler.clone();
+            tasks.spawn(status.hold(async move {
+                let settlement = handle_or_catch(&*handler, &incoming).await;
+                incoming.settle(settlement);
+            }));
+            taken += 1;
+            next = if taken < at_once { consumer.next_ready() } else { None };
+        }
+        if taken == at_once {
+            yield_now().await;
         }
     }
     drop(consumer);

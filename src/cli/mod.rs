@@ -31,7 +31,8 @@ mod words;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use service::Exit;
+use service::{Exit, config::LoadedConfig};
+use tokio::runtime;
 
 use crate::{
     config::Overrides,
@@ -191,49 +192,41 @@ fn describe(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
-/// Runs a command without waiting for threads that block on an unresponsive name server.
 fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(run_command(cli, environment));
-    runtime.shutdown_background();
-    result
-}
-
-async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
     let setup = Setup { overrides: overrides(&cli)?, environment };
     match cli.command.unwrap_or(Command::Standalone) {
-        Command::Standalone => run_roles(&setup, Roles::STANDALONE).await,
-        Command::Producer => run_roles(&setup, Roles { producer: true, ..Roles::NONE }).await,
-        Command::Worker => run_roles(&setup, Roles::WORKER).await,
-        Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }).await,
-        Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }).await,
-        Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }).await,
-        Command::Status(args) => status::run(&setup, args).await,
-        Command::Demo(args) => demo::run(&setup, args).await,
-        Command::Publish(args) => publish::run(&setup, args).await,
-        Command::Listen(args) => listen::run(args).await,
-        Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
-        Command::Replays(args) => replays::run(&setup, args).await,
-        Command::Parked(args) => parked::run(&setup, args).await,
-        Command::Tenants(args) => resources::run(&setup, args).await,
-        Command::Endpoints(args) => resources::run(&setup, args).await,
-        Command::Subscriptions(args) => resources::run(&setup, args).await,
-        Command::Sources(args) => resources::run(&setup, args).await,
-        Command::Keys(args) => resources::run(&setup, args).await,
-        Command::Channels(args) => resources::run(&setup, args).await,
-        Command::Integrations(args) => resources::integrations(&setup, args).await,
-        Command::Queues(args) => resources::run(&setup, args).await,
-        Command::Apply(args) => apply::run(&setup, args).await,
-        Command::Export(args) => export::run(&setup, args).await,
-        Command::Explain(args) => explain::run(&setup, args).await,
-        Command::Usage(args) => usage::run(&setup, args).await,
-        Command::Audit(args) => audit::run(&setup, args).await,
-        Command::Backup(args) => backup::backup(&setup, args).await,
-        Command::Restore(args) => backup::restore(&setup, args).await,
-        Command::Topology(args) => topology::run(&setup, args).await,
-        Command::Config(args) => config::run(&setup, &args).await,
+        Command::Standalone => run_roles(&setup, Roles::STANDALONE),
+        Command::Producer => run_roles(&setup, Roles { producer: true, ..Roles::NONE }),
+        Command::Worker => run_roles(&setup, Roles::WORKER),
+        Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }),
+        Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }),
+        Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }),
+        Command::Status(args) => block_on(status::run(&setup, args)),
+        Command::Demo(args) => block_on(demo::run(&setup, args)),
+        Command::Publish(args) => block_on(publish::run(&setup, args)),
+        Command::Listen(args) => block_on(listen::run(args)),
+        Command::DeadLetters(args) => block_on(dead_letters::run(&setup, args)),
+        Command::Replays(args) => block_on(replays::run(&setup, args)),
+        Command::Parked(args) => block_on(parked::run(&setup, args)),
+        Command::Tenants(args) => block_on(resources::run(&setup, args)),
+        Command::Endpoints(args) => block_on(resources::run(&setup, args)),
+        Command::Subscriptions(args) => block_on(resources::run(&setup, args)),
+        Command::Sources(args) => block_on(resources::run(&setup, args)),
+        Command::Keys(args) => block_on(resources::run(&setup, args)),
+        Command::Channels(args) => block_on(resources::run(&setup, args)),
+        Command::Integrations(args) => block_on(resources::integrations(&setup, args)),
+        Command::Queues(args) => block_on(resources::run(&setup, args)),
+        Command::Apply(args) => block_on(apply::run(&setup, args)),
+        Command::Export(args) => block_on(export::run(&setup, args)),
+        Command::Explain(args) => block_on(explain::run(&setup, args)),
+        Command::Usage(args) => block_on(usage::run(&setup, args)),
+        Command::Audit(args) => block_on(audit::run(&setup, args)),
+        Command::Backup(args) => block_on(backup::backup(&setup, args)),
+        Command::Restore(args) => block_on(backup::restore(&setup, args)),
+        Command::Topology(args) => block_on(topology::run(&setup, args)),
+        Command::Config(args) => block_on(config::run(&setup, &args)),
         Command::Events(args) => events::run(&args),
-        Command::Bench(args) => bench::run(&setup, args).await,
+        Command::Bench(args) => block_on(bench::run(&setup, args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut script);
@@ -243,14 +236,29 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
     }
 }
 
-async fn run_roles(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
-    let loaded = setup.load(&[])?;
-    setup.start_logging(&loaded.config, &loaded.deprecations)?;
-    let shutdown = service::shutdown::on_signals()?;
-    let process = process::start(&loaded.config, roles, shutdown).await?;
-    process.supervise(&loaded.config.ops)?;
-    process.finish().await?;
-    Ok(Exit::Done)
+/// Runs a command to its end, without waiting for threads that block on an unresponsive name server.
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    run_on(&mut runtime::Builder::new_multi_thread(), command)
+}
+
+fn run_on(runtime: &mut runtime::Builder, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = runtime.enable_all().build()?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs roles until a signal, on as many threads as the configuration says.
+fn run_roles(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
+    let LoadedConfig { config, deprecations, .. } = setup.load(&[])?;
+    setup.start_logging(&config, &deprecations)?;
+    run_on(runtime::Builder::new_multi_thread().worker_threads(config.worker_threads()), async {
+        let shutdown = service::shutdown::on_signals()?;
+        let process = process::start(&config, roles, shutdown).await?;
+        process.supervise(&config.ops)?;
+        process.finish().await?;
+        Ok(Exit::Done)
+    })
 }
 
 fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {

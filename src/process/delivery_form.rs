@@ -7,7 +7,7 @@ use schemas::wire::PACKED_VERSION;
 use tokio::time::Instant;
 
 /// Time in which every deliverer has announced itself, as each does once a second.
-const ALL_ANNOUNCED: Duration = Duration::from_secs(3);
+const ALL_ANNOUNCED: Duration = Duration::from_secs(2);
 /// A deliverer that was silent for so long has ended. One that is only stuck must still be able to read what comes.
 const ENDED: Duration = Duration::from_secs(600);
 /// Most deliverers that are known; beyond them deliveries are written as before.
@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn deliveries_are_packed_once_every_deliverer_had_time_to_announce_itself_and_reads_them() {
         let (mut form, now) = heard(&[("a", PACKED_VERSION), ("b", PACKED_VERSION)]);
-        assert!(!form.is_packed(now + seconds(2)));
-        assert!(form.is_packed(now + seconds(3)));
+        assert!(!form.is_packed(now + seconds(1)));
+        assert!(form.is_packed(now + seconds(2)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{
-    StreamExt,
+    FutureExt as _, StreamExt,
     future::join_all,
     stream::{self, BoxStream, SelectAll},
 };
@@ -22,13 +22,15 @@ use super::{
     client::RabbitMqClient,
     delays::{Delay, DelayLevel},
     error::{describe, describe_without},
-    in_hand::{FromOpen, HeldMessage, InHand},
+    in_hand::{FromOpen, Growth, HeldMessage, InHand},
     message::{self, PROBE_TAKEN_KEY, ReceivedMessage, marker_properties},
     session::Session,
     settle::{ConsumingChannel, SettledTag},
 };
 use crate::{ConnectionState, Incoming, Lane, Log, PublishError, Queue, SessionEnd, Settlement, consumer::Grant};
 
+/// Largest number of messages that are handed out before the consumer looks whether it is to end.
+const AT_ONCE: usize = 64;
 /// Time between two looks at the prefetch while no message comes.
 const REVIEW: Duration = Duration::from_secs(1);
 
@@ -92,15 +94,8 @@ impl QueueConsumer {
         loop {
             tokio::select! {
                 message = open.messages.next(), if !open.messages.is_empty() => match message {
-                    Some(Some((Ok(delivery), settled))) => {
-                        self.hand_out(session, &open.in_hand, delivery, settled).await;
-                        self.adjust(session, &mut open).await?;
-                    }
-                    Some(Some((Err(error), _))) => return Err(describe(&error)),
-                    // The queue was deleted or moved, or the consumer took too long with a message:
-                    // docs/rabbitmq.md#a-consumer-that-takes-too-long
-                    Some(None) | None =>
-                        return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
+                    Some(message) => self.hand_out_all(session, &mut open, message).await?,
+                    None => return Err(self.ended()),
                 },
                 // Messages of earlier consumers may have been settled while nothing came.
                 _ = reviews.tick(), if !open.messages.is_empty() => self.adjust(session, &mut open).await?,
@@ -122,6 +117,31 @@ impl QueueConsumer {
         }
     }
 
+    /// Hands out a message, and those that are there already: each further one costs no wake-up and no look at the rest.
+    async fn hand_out_all(
+        &self,
+        session: &Arc<Session>,
+        open: &mut OpenConsumers,
+        first: FromBroker,
+    ) -> Result<(), String> {
+        let (mut next, mut taken) = (Some(first), 0);
+        while let Some(message) = next {
+            let (delivery, settled) = message.ok_or_else(|| self.ended())?;
+            let delivery = delivery.map_err(|error| describe(&error))?;
+            self.hand_out(session, &open.in_hand, delivery, settled).await;
+            self.adjust(session, open).await?;
+            taken += 1;
+            next = if taken < AT_ONCE { open.messages.next().now_or_never().flatten() } else { None };
+        }
+        Ok(())
+    }
+
+    /// The queue was deleted or moved, or the consumer took too long with a message
+    /// (docs/rabbitmq.md#a-consumer-that-takes-too-long).
+    fn ended(&self) -> String {
+        format!("the broker cancelled the consumer of {}", self.queue.name())
+    }
+
     /// Opens the first consumer of a session, or the first one after a pause.
     async fn begin(&self, session: &Arc<Session>, open: &mut OpenConsumers) -> Result<(), String> {
         open.in_hand = FromOpen::default();
@@ -136,8 +156,16 @@ impl QueueConsumer {
                 reason = session.health.failed() => Err(reason),
             };
         }
-        match self.in_hand.one_more(open.prefetch, &open.in_hand) {
-            Some(more) => self.subscribe(session, open, more).await,
+        match self.in_hand.growth(open.prefetch, &open.in_hand) {
+            Some(Growth::Instead(prefetch)) => {
+                tokio::select! {
+                    () = self.pause(session, open) => {}
+                    reason = session.health.failed() => return Err(reason),
+                }
+                open.in_hand = FromOpen::default();
+                self.subscribe(session, open, self.in_hand.only(prefetch)).await
+            }
+            Some(Growth::Beside(prefetch)) => self.subscribe(session, open, prefetch).await,
             None => Ok(()),
         }
     }

@@ -21,6 +21,15 @@ const FIRST_PREFETCH: u16 = 4;
 /// A prefetch grows at most by this factor at a time.
 const GROWTH: u16 = 10;
 
+/// A consumer that asks for more, by its prefetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// Instead of those that are open.
+    Instead(u16),
+    /// Beside those that are open.
+    Beside(u16),
+}
+
 /// Counts the messages in hand of one consumer, over all sessions.
 pub(super) struct InHand {
     limit: Prefetch,
@@ -67,18 +76,28 @@ impl InHand {
 
     /// The prefetch of the first consumer, beside the messages of earlier ones.
     pub(super) fn first(&self) -> u16 {
-        FIRST_PREFETCH.min(self.room_beside(0)).max(1)
+        self.only(FIRST_PREFETCH)
     }
 
-    /// The prefetch of one more consumer, beside consumers whose prefetches add up to `open` and the messages of earlier
-    /// ones. `None` while these suffice or the messages are too large for more.
-    pub(super) fn one_more(&self, open: u16, from: &FromOpen) -> Option<u16> {
+    /// The prefetch of an only consumer that should have this one, beside the messages of earlier ones.
+    pub(super) fn only(&self, prefetch: u16) -> u16 {
+        prefetch.min(self.room_beside(0)).max(1)
+    }
+
+    /// How to ask for more, beside consumers whose prefetches add up to `open` and the messages of earlier ones. `None`
+    /// while these suffice or the messages are too large for more.
+    pub(super) fn growth(&self, open: u16, from: &FromOpen) -> Option<Growth> {
         let (from_open, messages) = (from.0.load(Relaxed), self.messages.load(Relaxed));
         if open >= self.limit.messages || from_open < filled(open) {
             return None;
         }
         let mean = self.bytes.load(Relaxed) / messages.max(1);
-        more(open, self.limit, self.room_beside(from_open), mean)
+        let more = more(open, self.limit, self.room_beside(from_open), mean)?;
+        Some(match open + more {
+            // Messages of several consumers come in turns, and are acknowledged on as many channels.
+            both if both <= MAX_PREFETCH && more >= open => Growth::Instead(both),
+            _ => Growth::Beside(more),
+        })
     }
 
     /// How many messages may be in hand beside those that are left of earlier consumers.
@@ -112,7 +131,7 @@ fn more(open: u16, limit: Prefetch, room: u16, mean: usize) -> Option<u16> {
     let fitting = u16::try_from(limit.bytes / mean.max(1)).unwrap_or(u16::MAX);
     let wanted = open.saturating_mul(GROWTH).min(room).min(fitting);
     // A consumer more is not worth a small difference, unless it is the last one.
-    let is_worth_it = wanted >= open.saturating_mul(2) || wanted == limit.messages;
+    let is_worth_it = wanted >= open.saturating_add(open.div_ceil(4)) || wanted == limit.messages;
     (wanted > open && is_worth_it).then(|| (wanted - open).min(MAX_PREFETCH))
 }
 
@@ -131,22 +150,25 @@ mod tests {
         let (mut open, mut consumers, mut held) = (in_hand.first(), 1, Vec::new());
         loop {
             held.resize_with(open.into(), || in_hand.hold(&from, size));
-            let Some(more) = in_hand.one_more(open, &from) else { return (open, consumers) };
-            (open, consumers) = (open + more, consumers + 1);
+            match in_hand.growth(open, &from) {
+                Some(Growth::Instead(prefetch)) => (open, consumers) = (prefetch, 1),
+                Some(Growth::Beside(more)) => (open, consumers) = (open + more, consumers + 1),
+                None => return (open, consumers),
+            }
         }
     }
 
     #[test]
     fn small_messages_fill_the_whole_prefetch_with_few_consumers() {
-        assert_eq!(grown(&InHand::new(Prefetch { messages: 400, bytes: 64 * MIB }), 1_000), (400, 3));
-        assert_eq!(grown(&InHand::new(Prefetch { messages: 2_048, bytes: 128 * MIB }), 1_000), (2_048, 7));
+        assert_eq!(grown(&InHand::new(Prefetch { messages: 400, bytes: 64 * MIB }), 1_000), (400, 1));
+        assert_eq!(grown(&InHand::new(Prefetch { messages: 2_048, bytes: 128 * MIB }), 1_000), (2_048, 5));
         assert_eq!(grown(&InHand::new(Prefetch::from(1)), 1_000), (1, 1));
         assert_eq!(grown(&InHand::new(Prefetch::from(5)), 0), (5, 2));
     }
 
     #[test]
     fn large_messages_keep_it_small() {
-        assert_eq!(grown(&InHand::new(Prefetch { messages: 400, bytes: 64 * MIB }), MIB), (40, 2));
+        assert_eq!(grown(&InHand::new(Prefetch { messages: 400, bytes: 64 * MIB }), MIB), (64, 2));
         assert_eq!(grown(&InHand::new(Prefetch { messages: 400, bytes: 64 * MIB }), 15 * MIB), (4, 1));
     }
 
@@ -154,11 +176,11 @@ mod tests {
     fn a_prefetch_of_which_less_than_a_quarter_is_used_does_not_grow() {
         let (in_hand, from) = (InHand::new(Prefetch::from(400)), FromOpen::default());
         let mut held: Vec<_> = (0..9).map(|_| in_hand.hold(&from, 1)).collect();
-        assert_eq!(in_hand.one_more(40, &from), None);
+        assert_eq!(in_hand.growth(40, &from), None);
         held.push(in_hand.hold(&from, 1));
-        assert_eq!(in_hand.one_more(40, &from), Some(360));
+        assert_eq!(in_hand.growth(40, &from), Some(Growth::Instead(400)));
         held.truncate(3);
-        assert_eq!(in_hand.one_more(4, &from), None);
+        assert_eq!(in_hand.growth(4, &from), None);
     }
 
     #[test]
@@ -167,13 +189,13 @@ mod tests {
         let mut left_over: Vec<_> = (0..400).map(|_| in_hand.hold(&earlier, 1)).collect();
         assert_eq!((in_hand.first(), grown(&in_hand, 1)), (1, (1, 1)));
         left_over.truncate(300);
-        assert_eq!(grown(&in_hand, 1), (100, 3));
-        left_over.truncate(250);
+        assert_eq!(grown(&in_hand, 1), (100, 1));
+        left_over.truncate(280);
         let from = FromOpen::default();
         let _held: Vec<_> = (0..100).map(|_| in_hand.hold(&from, 1)).collect();
-        assert_eq!(in_hand.one_more(100, &from), None, "no consumer is opened for each that is settled");
+        assert_eq!(in_hand.growth(100, &from), None, "no consumer is opened for each that is settled");
         left_over.clear();
-        assert_eq!(in_hand.one_more(100, &from), Some(300));
+        assert_eq!(in_hand.growth(100, &from), Some(Growth::Instead(400)));
     }
 
     #[tokio::test]

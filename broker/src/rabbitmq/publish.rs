@@ -19,7 +19,10 @@ use service::{
     FairPermit, FairSemaphore,
     watchdog::{AgeCounter, EntryRound},
 };
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{AcquireError, Semaphore, SemaphorePermit},
+    task::yield_now,
+};
 
 use super::{
     connect::BrokerConnection,
@@ -151,6 +154,9 @@ impl SessionPublisher {
             // The publish that had the channel before may have been dropped before its confirm came.
             let _ = channel.channel.wait_for_confirms().await;
         }
+        // Each publish wakes the thread that writes to the socket. What other tasks are about to publish goes with it when all
+        // of them have done their other work before.
+        yield_now().await;
         let (kind, queue, size) = (request.kind, request.queue(), request.body.len());
         match channel.publish(request).await {
             Ok(Confirmation::Ack(None)) => {
