@@ -3,9 +3,9 @@
 use broker::Target;
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Envelope, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, Warning, peek_id,
-    routing_key,
+    Acceptance, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, SubmittedEvent, Warning, routing_key,
 };
+use service::{Chance, chance};
 use store::SourceRef;
 
 use crate::EventOrigin;
@@ -17,8 +17,8 @@ pub(crate) struct IntakeContext<'a> {
     pub(crate) now: u64,
     /// Revision of the snapshot, if other processes can compare it.
     pub(crate) revision: Option<u64>,
-    /// Random bytes for the id of an event without one.
-    pub(crate) chance: [u8; 10],
+    /// Makes the id of an event without one.
+    pub(crate) chance: &'a Chance,
     pub(crate) origin: &'a EventOrigin,
 }
 
@@ -32,14 +32,16 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Prepares a canonical event, which is published byte for byte.
-    pub(crate) fn canonical(text: Bytes, context: &IntakeContext<'_>) -> Result<Self, Refusal> {
-        let id = peek_id(&text)?.unwrap_or_else(|| EventId::fresh(context.now, context.chance));
-        let acceptance = context.accept(id);
-        let envelope = Envelope::decode(&text, &acceptance)?;
-        let facts = EventFacts::of(&envelope.event);
+    pub(crate) fn canonical(
+        text: Bytes,
+        submitted: SubmittedEvent,
+        context: &IntakeContext<'_>,
+    ) -> Result<Self, Refusal> {
+        let SubmittedEvent { id, event, warnings } = submitted;
+        let id = id.unwrap_or_else(|| EventId::fresh(context.now, chance::bytes(context.chance)));
+        let facts = EventFacts::of(&event);
         let key = routing_key(context.tenant, &facts).ok_or_else(|| unroutable(&facts))?;
-        let (kind, warnings) = (envelope.event.event_type.to_string(), envelope.warnings());
-        Ok(Self::new(acceptance, kind, key, text).with(warnings))
+        Ok(Self::new(context.accept(id), event.event_type.into(), key, text).with(warnings))
     }
 
     /// Prepares the event in a vendor's body.
@@ -52,7 +54,7 @@ impl Prepared {
             keep_original: from.source.keep_original,
             tokens: &tokens,
             now: context.now,
-            chance: context.chance,
+            chance: chance::bytes(context.chance),
         };
         let read = schemas::read(from.source.dialect, body, &source)?;
         let key = read.routing_key(context.tenant).ok_or_else(|| unroutable(&EventFacts::of(&read.event)))?;
@@ -71,6 +73,9 @@ impl Prepared {
 
     /// Puts the places of warnings below the pointer to the event.
     pub(crate) fn within(mut self, pointer: &str) -> Self {
+        if pointer.is_empty() {
+            return self;
+        }
         self.warnings = self.warnings.into_iter().map(|warning| warning.within(pointer)).collect();
         self
     }

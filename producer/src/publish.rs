@@ -1,15 +1,15 @@
 //! Publishes the events of a request concurrently, and returns when all of them are confirmed.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use broker::{Broker, PublishError, PublishWindow};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use schemars::JsonSchema;
-use schemas::{EventId, Refusal, Strictness, Warning};
+use schemas::{EventId, Refusal, Strictness, SubmittedEvent, Warning};
 use serde::Serialize;
-use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
-use store::{SourceRef, Store};
+use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, metrics::IntCounter, seen};
+use store::{Snapshot, SourceRef, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -36,11 +36,22 @@ pub struct Producer {
     /// Where events get their revision from. A publisher without a store sets none.
     store: Option<Arc<dyn Store>>,
     metrics: ProducerMetrics,
+    /// Counter of the canonical events, looked up once.
+    received: IntCounter,
     clock: Clock,
     chance: Chance,
     max_event: usize,
     max_published: usize,
     ids: IdempotencyKeys,
+}
+
+/// A canonical event of a request.
+pub(crate) struct Submitted {
+    /// JSON pointer to the event: empty, or `/events/3` in a batch.
+    pub(crate) pointer: String,
+    pub(crate) text: Bytes,
+    /// The event in the text, if the text was read already.
+    pub(crate) read: Option<Result<SubmittedEvent, Refusal>>,
 }
 
 /// An event that was taken in.
@@ -109,7 +120,8 @@ impl Producer {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
         let ids = IdempotencyKeys::new(config.duplicates);
         let window = PublishWindow::new(PublishWindow::LARGEST);
-        Arc::new(Self { broker, window, store, metrics, clock, chance, max_event, max_published, ids })
+        let received = metrics.received.with_label_values(&[CANONICAL]);
+        Arc::new(Self { broker, window, store, metrics, received, clock, chance, max_event, max_published, ids })
     }
 
     /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
@@ -120,21 +132,21 @@ impl Producer {
         origin: &EventOrigin,
         strictness: Strictness,
     ) -> Result<AcceptedEvent, NotAccepted> {
-        let prepared = self.prepare(tenant, [(String::new(), event)], origin, strictness).await?;
-        single(self.confirm(CANONICAL, tenant, prepared).await?)
+        let event = Submitted { pointer: String::new(), text: event, read: None };
+        single(self.publish_all(tenant, [event], origin, strictness).await?)
     }
 
-    /// Publishes canonical events, each with the JSON pointer of its refusals. If one is invalid or has the id of
-    /// another event, none is published. Returns their ids in order once all are confirmed.
-    pub async fn publish_all(
+    /// Publishes canonical events. If one is invalid or has the id of another event, none is published. Returns their ids
+    /// in order once all are confirmed.
+    pub(crate) async fn publish_all(
         &self,
         tenant: &str,
-        events: impl IntoIterator<Item = (String, Bytes)>,
+        events: impl IntoIterator<Item = Submitted>,
         origin: &EventOrigin,
         strictness: Strictness,
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let prepared = self.prepare(tenant, events, origin, strictness).await?;
-        self.confirm(CANONICAL, tenant, prepared).await
+        self.confirm(CANONICAL, &self.received, tenant, prepared).await
     }
 
     /// Publishes the event in a vendor's body. Returns its id once it is confirmed.
@@ -147,7 +159,7 @@ impl Producer {
     ) -> Result<AcceptedEvent, NotAccepted> {
         self.check_size(String::new(), body.len(), self.max_event)?;
         let tenant = &from.tenant.id;
-        let prepared = Prepared::vendor(from, body, &self.context(tenant, origin));
+        let prepared = Prepared::vendor(from, body, &self.context(tenant, origin, self.snapshot().as_deref()));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
         if strictness.refuses(&prepared.warnings) {
@@ -156,21 +168,24 @@ impl Producer {
         let Some(claimed) = self.claim(tenant, from.tenant.created(), prepared) else {
             return Err(NotAccepted::IdTaken { pointers: vec![String::new()], of: 1 });
         };
-        single(self.confirm(from.source.dialect.as_str(), tenant, vec![claimed]).await?)
+        let dialect = from.source.dialect.as_str();
+        let received = self.metrics.received.with_label_values(&[dialect]);
+        single(self.confirm(dialect, &received, tenant, vec![claimed]).await?)
     }
 
     async fn prepare(
         &self,
         tenant: &str,
-        events: impl IntoIterator<Item = (String, Bytes)>,
+        events: impl IntoIterator<Item = Submitted>,
         origin: &EventOrigin,
         strictness: Strictness,
     ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
         let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
         let mut refused_warnings = vec![];
-        let snapshot = self.store.as_ref().and_then(|store| store.snapshot());
-        let created = snapshot.and_then(|snapshot| Some(snapshot.tenant(tenant)?.created())).unwrap_or_default();
-        for (pointer, text) in events {
+        let snapshot = self.snapshot();
+        let created = snapshot.as_deref().and_then(|snapshot| Some(snapshot.tenant(tenant)?.created()));
+        let (created, context) = (created.unwrap_or_default(), self.context(tenant, origin, snapshot.as_deref()));
+        for Submitted { pointer, text, read } in events {
             of += 1;
             since_yield += text.len();
             if since_yield > YIELD_AFTER_BYTES {
@@ -178,7 +193,8 @@ impl Producer {
                 tokio::task::yield_now().await;
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
-            match Prepared::canonical(text, &self.context(tenant, origin)) {
+            let read = read.unwrap_or_else(|| SubmittedEvent::from_bytes(&text));
+            match read.and_then(|submitted| Prepared::canonical(text, submitted, &context)) {
                 Ok(event) => {
                     let event = event.within(&pointer);
                     if strictness.refuses(&event.warnings) {
@@ -211,17 +227,45 @@ impl Producer {
         }
     }
 
-    /// Sends some events before it waits for the first confirm, and a further one for each confirm or after a moment: a
-    /// batch that was sent at once would stand as a whole in front of the others' events.
+    /// Publishes events and waits for all of their confirms. What `source` is called in the log, `received` counts.
     async fn confirm(
         &self,
         source: &str,
+        received: &IntCounter,
         tenant: &str,
         events: Vec<Claimed<'_>>,
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let begun = Instant::now();
         let of = events.len();
-        let (mut publishes, mut results) = (FuturesOrdered::new(), Vec::with_capacity(of));
+        let results = match <[_; 1]>::try_from(events) {
+            Ok([event]) => vec![self.publish_once(tenant, event).await],
+            Err(events) => self.publish_in_turns(tenant, events).await,
+        };
+        let confirmed = results.iter().filter(|result| result.is_ok()).count();
+        let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
+        received.inc_by((confirmed - repeats) as u64);
+        if repeats > 0 {
+            self.metrics.deduplicated.with_label_values(&["intake"]).inc_by(repeats as u64);
+        }
+        let accepted = results.into_iter().collect::<Result<Vec<_>, _>>();
+        let accepted = accepted.map_err(|error| NotAccepted::Unconfirmed { confirmed, of, error })?;
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        for line in accepted.chunks(IDS_PER_LINE) {
+            let (event_ids, count) = (ids(line), line.len());
+            let repeats = line.iter().filter(|accepted| accepted.repeated).count();
+            tracing::info!(tenant, source, count, repeats, event_ids = &*event_ids, duration_ms, "events.accepted");
+        }
+        Ok(accepted)
+    }
+
+    /// Sends some events before it waits for the first confirm, and a further one for each confirm or after a moment: a
+    /// batch that was sent at once would stand as a whole in front of the others' events.
+    async fn publish_in_turns(
+        &self,
+        tenant: &str,
+        events: Vec<Claimed<'_>>,
+    ) -> Vec<Result<AcceptedEvent, PublishError>> {
+        let (mut publishes, mut results) = (FuturesOrdered::new(), Vec::with_capacity(events.len()));
         for event in events {
             if publishes.len() >= EVENTS_AT_ONCE
                 && let Ok(Some(result)) = timeout(LONGEST_TURN, publishes.next()).await
@@ -230,21 +274,10 @@ impl Producer {
             }
             publishes.push_back(self.publish_once(tenant, event));
         }
-        results.extend(publishes.collect::<Vec<_>>().await);
-        let confirmed = results.iter().filter(|result| result.is_ok()).count();
-        let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
-        self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
-        self.metrics.deduplicated.with_label_values(&["intake"]).inc_by(repeats as u64);
-        let accepted = results.into_iter().collect::<Result<Vec<_>, _>>();
-        let accepted = accepted.map_err(|error| NotAccepted::Unconfirmed { confirmed, of, error })?;
-        let duration_ms = begun.elapsed().as_millis() as u64;
-        for line in accepted.chunks(IDS_PER_LINE) {
-            let ids: Vec<_> = line.iter().map(|accepted| accepted.id.as_str()).collect();
-            let (event_ids, count) = (ids.join(","), ids.len());
-            let repeats = line.iter().filter(|accepted| accepted.repeated).count();
-            tracing::info!(tenant, source, count, repeats, event_ids, duration_ms, "events.accepted");
+        while let Some(result) = publishes.next().await {
+            results.push(result);
         }
-        Ok(accepted)
+        results
     }
 
     /// Publishes an event unless it is durable already. Its id is noted after the confirm, because the sender repeats an
@@ -272,20 +305,19 @@ impl Producer {
         result.unwrap_or_else(|_| Err(late()))
     }
 
-    fn context<'a>(&self, tenant: &'a str, origin: &'a EventOrigin) -> IntakeContext<'a> {
-        IntakeContext {
-            tenant,
-            now: self.now(),
-            revision: self.revision(),
-            chance: chance::bytes(&self.chance),
-            origin,
-        }
+    /// The decisions about events that arrive now. The revision of `snapshot` tells a router that its own is older.
+    fn context<'a>(
+        &'a self,
+        tenant: &'a str,
+        origin: &'a EventOrigin,
+        snapshot: Option<&Snapshot>,
+    ) -> IntakeContext<'a> {
+        let revision = snapshot.filter(|snapshot| snapshot.has_shared_revisions()).map(Snapshot::revision);
+        IntakeContext { tenant, now: self.now(), revision, chance: &self.chance, origin }
     }
 
-    /// Revision of the current snapshot, by which a router knows that its own is older.
-    fn revision(&self) -> Option<u64> {
-        let snapshot = self.store.as_ref()?.snapshot()?;
-        snapshot.has_shared_revisions().then(|| snapshot.revision())
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.store.as_ref()?.snapshot()
     }
 
     /// Time in unix milliseconds.
@@ -302,6 +334,14 @@ struct Claimed<'a> {
     event: Prepared,
     /// The event's id, claimed until it is noted. None when the same event was accepted before.
     id: Option<ClaimedKey<'a>>,
+}
+
+/// The ids of some events, as a log line has them.
+fn ids(accepted: &[AcceptedEvent]) -> Cow<'_, str> {
+    match accepted {
+        [one] => Cow::Borrowed(one.id.as_str()),
+        several => Cow::Owned(several.iter().map(|one| one.id.as_str()).collect::<Vec<_>>().join(",")),
+    }
 }
 
 fn single(accepted: Vec<AcceptedEvent>) -> Result<AcceptedEvent, NotAccepted> {

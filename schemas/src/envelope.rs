@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::{
     Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind, Warning,
-    json_text::{Scanner, compact, is_key, members, without_secrets},
+    json_text::{Scanner, compact, is_key, is_surely_shallow, may_have_key, members, without_secrets},
     pointer::to_member,
     time::{is_canonical, rfc3339, unix_ms},
     warning,
@@ -98,12 +98,25 @@ impl<'a> Envelope<'a> {
 /// The body as text, if it is UTF-8 and begins like a JSON object.
 pub(crate) fn object_text(body: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
-    if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(Refusal::malformed("not a JSON object")) }
+    require_object(text).map(|()| text)
+}
+
+pub(crate) fn require_object(text: &str) -> Result<(), Refusal> {
+    if text.trim_ascii_start().starts_with('{') { Ok(()) } else { Err(Refusal::malformed("not a JSON object")) }
+}
+
+/// Checks, in an envelope that is valid JSON, what its keys do not say: its depth, and its original.
+pub(crate) fn check_rest(text: &str) -> Result<(), Refusal> {
+    Original::find(text).map(drop)
 }
 
 impl<'a> Original<'a> {
     /// Finds the original in an envelope that is valid JSON, and checks the depth.
     fn find(text: &'a str) -> Result<Self, Refusal> {
+        // Most events are found to be shallow and without an original much faster than their members are walked over.
+        if is_surely_shallow(text, MAX_DEPTH) && !may_have_key(text, "original") {
+            return Ok(Self::Envelope);
+        }
         let mut scanner = Scanner::new(text);
         let mut original = None;
         while let Some((key, value)) = scanner.member() {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 
 /// Yields the parts of one object or array in order. It does not recurse, so that deep nesting needs no stack.
 #[derive(Debug)]
@@ -32,11 +32,29 @@ impl<'a> Scanner<'a> {
         Some((key, self.element()?))
     }
 
-    pub(crate) fn element(&mut self) -> Option<&'a str> {
-        let bytes = self.text.as_bytes();
-        while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')) {
+    /// Enters the value that comes next, if it is an object. Its members come next; after the last of them,
+    /// [`leave_object`](Self::leave_object) goes on with the parts behind it.
+    pub(crate) fn enter_object(&mut self) -> bool {
+        self.skip_padding();
+        let is_object = self.text.as_bytes().get(self.at) == Some(&b'{');
+        self.at += usize::from(is_object);
+        is_object
+    }
+
+    /// Leaves the object that was entered, at whose end the scanner is.
+    pub(crate) fn leave_object(&mut self) {
+        self.at += 1;
+    }
+
+    fn skip_padding(&mut self) {
+        while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')) {
             self.at += 1;
         }
+    }
+
+    pub(crate) fn element(&mut self) -> Option<&'a str> {
+        self.skip_padding();
+        let bytes = self.text.as_bytes();
         let start = self.at;
         self.at = match bytes.get(start)? {
             b'"' => string_end(bytes, start),
@@ -88,6 +106,26 @@ pub(crate) fn is_key(spelt: &str, name: &str) -> bool {
         return serde_json::from_str::<String>(spelt).is_ok_and(|key| key == name);
     }
     spelt.get(1..spelt.len().saturating_sub(1)) == Some(name)
+}
+
+/// False when no key of a JSON text is `name`, which consists of the letters a to z. That is cheap to find out: such a key
+/// is spelt with its quotes, or with escapes of letters.
+pub(crate) fn may_have_key(json: &str, name: &str) -> bool {
+    let bytes = json.as_bytes();
+    let is_spelt = |at: usize| {
+        let end = at + name.len();
+        bytes[..at].ends_with(b"\"") && bytes.get(end) == Some(&b'"')
+    };
+    memmem::find_iter(bytes, name).any(is_spelt)
+        || memmem::find_iter(bytes, b"\\u00").any(|at| matches!(bytes.get(at + 4), Some(b'6' | b'7')))
+}
+
+/// True when a JSON text has no value that is nested deeper than `depth`, which its brackets show. False is no answer: the
+/// brackets may be in strings, or beside one another.
+pub(crate) fn is_surely_shallow(json: &str, depth: usize) -> bool {
+    // Sums of single bytes are added up for many bytes at once; 255 of them fit.
+    let brackets = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(matches!(byte, b'{' | b'['))).sum::<u8>();
+    json.as_bytes().chunks(255).map(|bytes| usize::from(brackets(bytes))).sum::<usize>() <= depth
 }
 
 /// Position after the string whose opening quote is at `start`.
@@ -222,6 +260,41 @@ mod tests {
         assert!(is_key(r#""\u0074oken""#, "token"));
         assert!(is_key(r#""token""#, "token"));
         assert!(!is_key(r#""tokens""#, "token"));
+    }
+
+    #[test]
+    fn a_key_that_a_text_has_is_never_overlooked() {
+        for text in [r#"{"events":1}"#, r#"{"a":{"events":1}}"#, r#"{"\u0065vents":1}"#, r#"{"event\u0073":1}"#] {
+            assert!(may_have_key(text, "events"), "{text}");
+        }
+        for text in [r#"{"event":1}"#, r#"{"events2":"events"}"#, r#"{"my events":"\u00e9\n"}"#, "events", ""] {
+            assert_eq!(may_have_key(text, "events"), text.contains("\"events\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_of_an_object_come_between_those_around_it() {
+        let mut scanner = Scanner::new(r#"{"a": {"b":[{}], "c":"}"} ,"d": {}, "e":7}"#);
+        let mut seen = Vec::new();
+        while let Some(key) = scanner.element() {
+            seen.push(key);
+            if scanner.enter_object() {
+                while let Some((key, value)) = scanner.member() {
+                    seen.extend([key, value]);
+                }
+                scanner.leave_object();
+            } else {
+                seen.extend(scanner.element());
+            }
+        }
+        let expected = [r#""a""#, r#""b""#, "[{}]", r#""c""#, r#""}""#, r#""d""#, r#""e""#, "7"];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_text_with_few_brackets_is_shallow() {
+        assert!(is_surely_shallow(r#"{"a":[{}]}"#, 3));
+        assert!(!is_surely_shallow(r#"{"a":[{}]}"#, 2));
     }
 
     #[test]

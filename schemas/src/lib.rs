@@ -68,7 +68,7 @@ pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use secret::{EmptySecret, MASK, Secret, quotable};
 pub use secret_fields::{SecretField, SecretFields, SecretForm};
 pub use signature::Signature;
-pub use submission::{Submission, peek_id};
+pub use submission::{Submission, SubmittedEvent, peek_id};
 pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;

@@ -32,6 +32,11 @@ impl RefusalKind {
 }
 
 impl Refusal {
+    /// True when the body cannot be read at all, rather than a value in it.
+    pub fn is_of_the_whole(&self) -> bool {
+        self.kind == RefusalKind::Malformed && self.pointer.is_empty()
+    }
+
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self { kind: RefusalKind::Malformed, pointer: String::new(), message: message.into() }
     }

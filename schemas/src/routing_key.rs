@@ -12,7 +12,19 @@ pub fn routing_key(tenant: &str, facts: &EventFacts<'_>) -> Option<String> {
     if facts.channel_id == Some("") || facts.queue_id == Some("") {
         return None;
     }
-    let key = format!("{}.{}.{}.{}", escape(tenant), part(facts.channel_id), part(facts.queue_id), facts.event_type);
+    let event_type = facts.event_type.as_str();
+    let mut key = String::with_capacity(64);
+    push_escaped(tenant, &mut key);
+    for id in [facts.channel_id, facts.queue_id] {
+        key.push('.');
+        match id {
+            None => key.push('-'),
+            Some("-") => key.push_str("%2D"),
+            Some(id) => push_escaped(id, &mut key),
+        }
+    }
+    key.push('.');
+    key.push_str(event_type);
     (key.len() <= MAX_BYTES).then_some(key)
 }
 
@@ -22,14 +34,6 @@ pub fn tenant_of(key: &str) -> Option<String> {
     unescape(tenant).filter(|tenant| !tenant.is_empty())
 }
 
-fn part(id: Option<&str>) -> String {
-    match id {
-        None => "-".to_owned(),
-        Some("-") => "%2D".to_owned(),
-        Some(id) => escape(id),
-    }
-}
-
 /// The reverse of [`escape`]; none when the result is not UTF-8.
 pub fn unescape(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
@@ -37,16 +41,23 @@ pub fn unescape(text: &str) -> Option<String> {
 
 /// Percent-encodes separators, wildcards, percent signs, white space and control characters.
 pub fn escape(text: &str) -> String {
-    let needs_it = |c: char| matches!(c, '.' | '*' | '#' | '%') || c.is_whitespace() || c.is_control();
     let mut escaped = String::with_capacity(text.len());
+    push_escaped(text, &mut escaped);
+    escaped
+}
+
+fn push_escaped(text: &str, to: &mut String) {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        return to.push_str(text);
+    }
+    let needs_it = |c: char| matches!(c, '.' | '*' | '#' | '%') || c.is_whitespace() || c.is_control();
     for c in text.chars() {
         if needs_it(c) {
-            escaped.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
+            to.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
         } else {
-            escaped.push(c);
+            to.push(c);
         }
     }
-    escaped
 }
 
 #[cfg(test)]

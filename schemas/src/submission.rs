@@ -1,9 +1,13 @@
-//! The body of a request to the intake: one event, or `{"events":[…]}`. This type only splits it; each event is then
-//! decoded as an [`Envelope`](crate::Envelope).
+//! The body of a request to the intake: one event, or `{"events":[…]}`. [`Submission`] only splits it, and each event is
+//! then read as a [`SubmittedEvent`]. Who processes it later decodes it as an [`Envelope`](crate::Envelope).
 
 use serde::Deserialize;
 
-use crate::{EventId, Refusal, envelope::object_text, json_text};
+use crate::{
+    Event, EventId, Refusal, Warning,
+    envelope::{check_rest, object_text, require_object},
+    json_text, warning,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Submission<'a> {
@@ -12,9 +16,13 @@ pub enum Submission<'a> {
 }
 
 impl<'a> Submission<'a> {
-    /// Splits a body into events. Fails when it is not a JSON object, or `events` is not a list.
+    /// Splits a body into events. Fails when it does not begin like a JSON object, a batch is not JSON, or `events` is not
+    /// a list. A body that is one event may still be no JSON, which [`SubmittedEvent::read`] finds out.
     pub fn of(body: &'a [u8]) -> Result<Self, Refusal> {
         let text = object_text(body)?;
+        if !json_text::may_have_key(text, "events") {
+            return Ok(Self::One(text));
+        }
         serde_json::from_str::<serde::de::IgnoredAny>(text)
             .map_err(|error| Refusal::malformed(format!("not JSON: {error}")))?;
         let events = json_text::members(text).find(|(key, _)| json_text::is_key(key, "events"));
@@ -24,78 +32,55 @@ impl<'a> Submission<'a> {
             Some(_) => Err(Refusal::invalid("/events", "expected a list of events")),
         }
     }
+}
 
-    /// The events, each with its JSON pointer for [`Refusal::within`]: empty, or `/events/3`.
-    pub fn events(&self) -> impl Iterator<Item = (String, &'a str)> {
-        let (list, is_batch) = match self {
-            Self::One(event) => (std::slice::from_ref(event), false),
-            Self::Batch(events) => (events.as_slice(), true),
-        };
-        let prefix = move |at| if is_batch { format!("/events/{at}") } else { String::new() };
-        list.iter().enumerate().map(move |(at, event)| (prefix(at), *event))
+/// A canonical event as its sender wrote it, checked before it is accepted.
+#[derive(Debug)]
+pub struct SubmittedEvent {
+    /// The sender's id of the event, if it has one.
+    pub id: Option<EventId>,
+    /// The event as it was sent: nothing is filled in.
+    pub event: Event,
+    /// What is probably a mistake in it.
+    pub warnings: Vec<Warning>,
+}
+
+impl SubmittedEvent {
+    /// Reads an event like [`read`](Self::read), if its bytes are text.
+    pub fn from_bytes(body: &[u8]) -> Result<Self, Refusal> {
+        Self::read(object_text(body)?)
+    }
+
+    /// Reads an event with one parse. Refuses what [`peek_id`] or [`Envelope::decode`](crate::Envelope::decode) refuse,
+    /// with the refusal of the first of them.
+    pub fn read(text: &str) -> Result<Self, Refusal> {
+        require_object(text)?;
+        let event: Event = serde_json::from_str(text)
+            .map_err(|error| find_id(text).err().unwrap_or_else(|| Refusal::locate::<Event>(text, &error)))?;
+        check_rest(text)?;
+        let id = event.id.clone().map(EventId::try_from).transpose();
+        let id = id.map_err(|error| Refusal::invalid("/id", error.to_string()))?;
+        let warnings = warning::of_event(text, &event);
+        Ok(Self { id, event, warnings })
     }
 }
 
 /// Reads the id of a canonical event and nothing else. Fails when the body is not a JSON object, or `id` is not an
 /// event id.
 pub fn peek_id(body: &[u8]) -> Result<Option<EventId>, Refusal> {
+    find_id(object_text(body)?)
+}
+
+fn find_id(text: &str) -> Result<Option<EventId>, Refusal> {
     #[derive(Deserialize)]
     struct Peek {
         #[serde(default, deserialize_with = "crate::event::event_id")]
         id: Option<String>,
     }
-    let text = object_text(body)?;
     let peek: Peek = serde_json::from_str(text).map_err(|error| Refusal::locate::<Peek>(text, &error))?;
     let id = peek.id.map(EventId::try_from).transpose();
     id.map_err(|error| Refusal::invalid("/id", error.to_string()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::RefusalKind;
-
-    #[test]
-    fn a_batch_is_split_into_its_events_as_they_are() {
-        let body = br#" {"note": "x", "events": [ {"type": "a.b", "n": 1.0} , {"events": []}, 3 ]} "#;
-        let submission = Submission::of(body).unwrap();
-        let expected = vec![r#"{"type": "a.b", "n": 1.0}"#, r#"{"events": []}"#, "3"];
-        assert_eq!(submission, Submission::Batch(expected));
-        assert_eq!(submission.events().nth(1).unwrap().0, "/events/1");
-    }
-
-    #[test]
-    fn any_other_object_is_one_event() {
-        let submission = Submission::of(br#"{"type":"a.b"}"#).unwrap();
-        assert_eq!(submission.events().collect::<Vec<_>>(), [(String::new(), r#"{"type":"a.b"}"#)]);
-    }
-
-    #[test]
-    fn a_body_that_cannot_be_split_is_refused() {
-        let table: [(&[u8], RefusalKind, &str); 6] = [
-            (b"", RefusalKind::Malformed, ""),
-            (b"[]", RefusalKind::Malformed, ""),
-            (b"{\"events\":[1}", RefusalKind::Malformed, ""),
-            (b"{} {}", RefusalKind::Malformed, ""),
-            (b"{\"a\":\"\xff\"}", RefusalKind::Malformed, ""),
-            (b"{\"events\":{}}", RefusalKind::Invalid, "/events"),
-        ];
-        for (body, kind, pointer) in table {
-            let refusal = Submission::of(body).unwrap_err();
-            assert_eq!((refusal.kind, refusal.pointer.as_str()), (kind, pointer), "{}", String::from_utf8_lossy(body));
-        }
-    }
-
-    #[test]
-    fn an_id_is_found_before_the_event_is_read() {
-        let id = |body: &str| peek_id(body.as_bytes());
-        assert_eq!(id(r#"{"type":5,"id":"A-1"}"#).unwrap().unwrap().as_str(), "A-1");
-        assert_eq!(id(r#"{"type":"a.b"}"#).unwrap(), None);
-        assert_eq!(id(r#"{"id":null}"#).unwrap(), None);
-        for wrong in [r#"{"id":7}"#, r#"{"id":""}"#, r#"{"id":"a b"}"#] {
-            let refusal = id(wrong).unwrap_err();
-            assert_eq!((refusal.kind, refusal.pointer.as_str()), (RefusalKind::Invalid, "/id"), "{wrong}");
-        }
-        assert_eq!(id("{\"id\":7").unwrap_err().kind, RefusalKind::Malformed);
-    }
-}
+mod tests;

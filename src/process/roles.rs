@@ -216,12 +216,13 @@ impl SharedDependencies {
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<String>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         RequestLimiter::new(&config.http, move |presented| {
-            if operator == Some(KeyHash::of(presented)) {
+            let presented = KeyHash::of(presented);
+            if operator == Some(presented) {
                 return KeyOwner::Operator;
             }
             // A tenant makes its keys itself, so all of them share one limit.
             let snapshot = store.snapshot();
-            let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.0.id.clone()));
+            let known = snapshot.and_then(|snapshot| Some(snapshot.key_of_hash(&presented, clock())?.0.id.clone()));
             known.map_or(KeyOwner::Unknown, KeyOwner::Known)
         })
     }

@@ -58,12 +58,12 @@ pub fn access(
     scope: Scope,
     now: u64,
 ) -> Result<Access, Denied> {
-    let presented = presented.ok_or(Denied::Unauthenticated)?;
-    if operator == Some(KeyHash::of(presented)) {
+    let presented = KeyHash::of(presented.ok_or(Denied::Unauthenticated)?);
+    if operator == Some(presented) {
         let tenant = snapshot.tenant(tenant).ok_or_else(|| Denied::NoSuchTenant(tenant.to_owned()))?;
         return Ok(Access { tenant: tenant.clone(), principal: Principal::Operator });
     }
-    let (owner, key) = snapshot.key(presented, now).ok_or(Denied::Unauthenticated)?;
+    let (owner, key) = snapshot.key_of_hash(&presented, now).ok_or(Denied::Unauthenticated)?;
     if owner.id != tenant {
         return Err(Denied::OtherTenant);
     }

@@ -97,7 +97,7 @@ impl RequestSlots {
     }
 
     async fn read_chunks(&self, tenant: &str, announced: usize, body: Body) -> Result<ReceivedBody, Problem> {
-        let mut whole = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES));
+        let mut whole = Chunks::Empty;
         let mut reserved: Option<FairPermit> = None;
         let mut chunks = pin!(body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
@@ -110,9 +110,9 @@ impl RequestSlots {
                 Some(reserved) => reserved.merge(more),
                 None => reserved = Some(more),
             }
-            whole.extend_from_slice(&chunk);
+            whole = whole.with(chunk, announced);
         }
-        Ok(ReceivedBody { body: whole.freeze(), _reserved: reserved })
+        Ok(ReceivedBody { body: whole.into_bytes(), _reserved: reserved })
     }
 
     /// Reserves the bytes of a chunk, after those of the same body that are `reserved` already. A body that is alone may
@@ -129,6 +129,46 @@ impl RequestSlots {
 
     fn too_large(&self) -> Problem {
         Problem::new(Code::PayloadTooLarge).detail(format!("a body may have {} bytes", self.max_body))
+    }
+}
+
+/// The chunks of a body so far. A body of one chunk, as most are, is not copied.
+enum Chunks {
+    Empty,
+    One(Bytes),
+    Several(BytesMut),
+}
+
+impl Chunks {
+    fn len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One(chunk) => chunk.len(),
+            Self::Several(chunks) => chunks.len(),
+        }
+    }
+
+    /// Adds a chunk of a body of so many bytes as its headers have announced.
+    fn with(self, chunk: Bytes, announced: usize) -> Self {
+        let mut chunks = match self {
+            Self::Empty => return Self::One(chunk),
+            Self::One(first) => {
+                let mut chunks = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES).max(first.len()));
+                chunks.extend_from_slice(&first);
+                chunks
+            }
+            Self::Several(chunks) => chunks,
+        };
+        chunks.extend_from_slice(&chunk);
+        Self::Several(chunks)
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::One(chunk) => chunk,
+            Self::Several(chunks) => chunks.freeze(),
+        }
     }
 }
 

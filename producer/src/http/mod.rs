@@ -9,13 +9,13 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use broker::Broker;
 use bytes::Bytes;
-use schemas::{KeyHash, Refusal, Scope, Submission, wire::MAX_HOPS};
+use schemas::{KeyHash, Refusal, Scope, Submission, SubmittedEvent, wire::MAX_HOPS};
 use service::{
     http::{bearer, parameters, strictness},
     openapi::{ApiRouter, Description, post_with},
@@ -29,6 +29,7 @@ use openapi::{AcceptedEvents, AcceptedWebhook};
 use crate::{
     AcceptedEvent, EventOrigin, NotAccepted, Producer, ProducerConfig, ProducerMetrics,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
+    publish::Submitted,
 };
 
 /// Header of the key that a source may require from its vendor.
@@ -80,13 +81,12 @@ fn api() -> ApiRouter<Arc<Intake>> {
 async fn events(
     State(intake): State<Arc<Intake>>,
     tenant: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let (tenant, query) = (readable(tenant), query.unwrap_or_default());
-    let accepted = intake.events(&tenant, &query, &headers, body).await;
+    let tenant = readable(tenant);
+    let (head, body) = request.into_parts();
+    let accepted = intake.events(&tenant, &head, body).await;
     let accepted = accepted.map_err(|problem| intake.refuse(problem, Some(&tenant)))?;
     Ok((StatusCode::ACCEPTED, Json(AcceptedEvents::from(accepted))).into_response())
 }
@@ -94,12 +94,11 @@ async fn events(
 async fn webhook(
     State(intake): State<Arc<Intake>>,
     token: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let accepted = intake.webhook(&readable(token), &query.unwrap_or_default(), &headers, body).await;
+    let (head, body) = request.into_parts();
+    let accepted = intake.webhook(&readable(token), &head, body).await;
     let accepted = accepted.map_err(|problem| intake.refuse(problem, None))?;
     Ok((StatusCode::ACCEPTED, Json(AcceptedWebhook::from(accepted))).into_response())
 }
@@ -110,13 +109,8 @@ fn readable(part: Result<Path<String>, PathRejection>) -> String {
 }
 
 impl Intake {
-    async fn events(
-        &self,
-        tenant: &str,
-        query: &str,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Vec<AcceptedEvent>, Problem> {
+    async fn events(&self, tenant: &str, head: &Parts, body: Body) -> Result<Vec<AcceptedEvent>, Problem> {
+        let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
         let access = self.access(tenant, headers, self.producer.now()).await?;
         parameters(query, &["strict"])?;
         let strictness = strictness(query)?;
@@ -130,13 +124,8 @@ impl Intake {
     }
 
     /// Takes a vendor's body in. Parameters that are not ours are the vendor's, and are passed over.
-    async fn webhook(
-        &self,
-        token: &str,
-        query: &str,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<AcceptedEvent, Problem> {
+    async fn webhook(&self, token: &str, head: &Parts, body: Body) -> Result<AcceptedEvent, Problem> {
+        let (query, headers) = (head.uri.query().unwrap_or_default(), &head.headers);
         let source = self.source(token, headers, self.producer.now()).await?;
         let strictness = strictness(query)?;
         let tenant = &source.tenant.id;
@@ -225,20 +214,33 @@ fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<Sour
     Ok(found.clone())
 }
 
-/// Splits a body into events, each with its JSON pointer. They share the body's memory.
-fn split_events(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
-    let one = |refusal: Refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 };
-    let submission = Submission::of(body).map_err(one)?;
-    if let Submission::Batch(events) = &submission {
-        if body.len() > MAX_BATCH_BYTES {
-            return Err(Problem::new(Code::PayloadTooLarge).detail(format!("a batch may have {MAX_BATCH_BYTES} bytes")));
+/// Splits a body into events. They share the body's memory. A body that is no batch is read, because it may be no JSON at
+/// all.
+fn split_events(body: &Bytes) -> Result<Vec<Submitted>, Problem> {
+    let whole = |refusal: Refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 };
+    let events = match Submission::of(body).map_err(whole)? {
+        Submission::One(text) => {
+            let read = match SubmittedEvent::read(text) {
+                Err(refusal) if refusal.is_of_the_whole() => return Err(whole(refusal).into()),
+                read => Some(read),
+            };
+            return Ok(vec![Submitted { pointer: String::new(), text: body.clone(), read }]);
         }
-        if events.len() > MAX_BATCH_EVENTS {
-            let most = format!("has {} events, and may have {MAX_BATCH_EVENTS}", events.len());
-            return Err(Problem::new(Code::InvalidBody).error("/events", most));
-        }
+        Submission::Batch(events) => events,
+    };
+    if body.len() > MAX_BATCH_BYTES {
+        return Err(Problem::new(Code::PayloadTooLarge).detail(format!("a batch may have {MAX_BATCH_BYTES} bytes")));
     }
-    Ok(submission.events().map(|(pointer, text)| (pointer, body.slice_ref(text.as_bytes()))).collect())
+    if events.len() > MAX_BATCH_EVENTS {
+        let most = format!("has {} events, and may have {MAX_BATCH_EVENTS}", events.len());
+        return Err(Problem::new(Code::InvalidBody).error("/events", most));
+    }
+    let event = |(at, text): (usize, &str)| Submitted {
+        pointer: format!("/events/{at}"),
+        text: body.slice_ref(text.as_bytes()),
+        read: None,
+    };
+    Ok(events.into_iter().enumerate().map(event).collect())
 }
 
 /// Counts a request while it is handled, also if its sender disconnects before the answer.

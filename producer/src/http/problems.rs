@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::{ConnectionState, PublishError};
-use schemas::{Refusal, RefusalKind};
+use schemas::Refusal;
 use service::problem::{Code, Problem};
 use store::Denied;
 
@@ -73,8 +73,7 @@ fn id_taken(pointers: &[String], detail: &str) -> Problem {
 }
 
 fn invalid(refusals: &[Refusal], of: usize) -> Problem {
-    let whole = |refusal: &Refusal| refusal.kind == RefusalKind::Malformed && refusal.pointer.is_empty();
-    let malformed = refusals.iter().any(whole);
+    let malformed = refusals.iter().any(Refusal::is_of_the_whole);
     let problem = Problem::new(if malformed { Code::MalformedJson } else { Code::InvalidEvent });
     let listed =
         if refusals.len() > MAX_LISTED { format!("; the first {MAX_LISTED} are listed") } else { String::new() };

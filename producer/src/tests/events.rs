@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
 use schemas::{HeaderValue, wire};
 use serde_json::json;
 
@@ -34,6 +37,19 @@ async fn an_event_is_published_byte_for_byte_under_its_id_type_and_key() {
     assert_eq!(headers, expected);
     assert!(intake.counts("carteiro_events_received_total{source=\"canonical\"} 1"));
     assert!(intake.counts("carteiro_intake_requests_in_flight 0"));
+}
+
+#[tokio::test]
+async fn an_event_is_the_same_in_however_many_chunks_it_comes() {
+    const EVENT: &str = r#"{"type":"message.received","id":"E-1","message":{"text":"olá"}}"#;
+    let intake = TestIntake::new();
+    for size in [1, 7, EVENT.len() - 1, EVENT.len()] {
+        let chunks = EVENT.as_bytes().chunks(size).map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk)));
+        let answer = intake.post(EVENTS, Body::from_stream(stream::iter(chunks.collect::<Vec<_>>()))).await;
+        assert_eq!(answer.status, 202, "{size}: {}", answer.body);
+    }
+    let published = intake.published().await;
+    assert_eq!(published.iter().map(|incoming| &incoming.message.body[..]).collect::<Vec<_>>(), [EVENT.as_bytes()]);
 }
 
 #[tokio::test]

@@ -33,6 +33,18 @@ async fn beyond_its_quota_a_tenant_is_told_when_to_come_back_and_nothing_is_publ
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_is_no_json_counts_as_no_event_and_an_invalid_event_as_one() {
+    let intake = TestIntake::new();
+    for body in ["", "[]", r#"{"type":"a.b"} {}"#, r#"{"type":"a.b""#, r#"{"events":[1}"#] {
+        assert_eq!(slow(&intake, body).await.code(), (422, "malformed_json"), "{body}");
+    }
+    assert_eq!(slow(&intake, r#"{"type":"a"}"#).await.code(), (422, "invalid_event"));
+    assert_eq!(slow(&intake, EVENT).await.status, 202);
+    assert_eq!(slow(&intake, r#"{"type":"a"}"#).await.code(), (429, "too_many_requests"));
+    assert_eq!(slow(&intake, "[]").await.code(), (422, "malformed_json"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_counts_as_its_events_and_is_never_too_large() {
     let intake = TestIntake::new();
     assert_eq!(slow(&intake, &batch(9)).await.status, 202);

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::fixture::{Answer, EVENTS, NOW, TestIntake, request};
-use crate::{EventOrigin, Producer, ProducerConfig, ProducerMetrics};
+use crate::{EventOrigin, Producer, ProducerConfig, ProducerMetrics, publish::Submitted};
 
 const EVENT: &str = r#"{"type":"a.b"}"#;
 
@@ -147,8 +147,11 @@ async fn a_tenants_batches_do_not_stand_in_front_of_anothers_event() {
     let producer = Producer::new(&config, broker, None, metrics, deps);
     let (origin, begun) = (EventOrigin::default(), Instant::now());
     let batch = || {
-        let events =
-            (0..1_000).map(|number| (String::new(), Bytes::from(format!(r#"{{"id":"{number}","type":"a.b"}}"#))));
+        let events = (0..1_000).map(|number| Submitted {
+            pointer: String::new(),
+            text: Bytes::from(format!(r#"{{"id":"{number}","type":"a.b"}}"#)),
+            read: None,
+        });
         producer.publish_all("acme", events, &origin, Strictness::Lenient)
     };
     let batches = join_all((0..5).map(|_| batch()));

@@ -170,16 +170,17 @@ fn check_word(pointer: &str, given: Option<&str>, known: &[&str], warnings: &mut
 fn check_keys(text: &str, warnings: &mut Vec<Warning>) {
     let mut scanner = Scanner::new(text);
     let (mut keys, mut unknown_keys) = (KnownKeys::new(EVENT), 0);
-    while let Some((key, value)) = scanner.member() {
-        match keys.known(key) {
-            None => check_unknown("", key, EVENT, &mut unknown_keys, warnings),
-            Some(known) => {
-                if value.starts_with('{')
-                    && let Some((name, inner)) = OBJECTS.iter().find(|(name, _)| *name == known)
-                {
-                    check_object(name, value, inner, &mut unknown_keys, warnings);
-                }
+    while let Some(key) = scanner.element() {
+        let known = keys.known(key);
+        if known.is_none() {
+            check_unknown("", key, EVENT, &mut unknown_keys, warnings);
+        }
+        let object = OBJECTS.iter().find(|(name, _)| Some(*name) == known);
+        match object {
+            Some((name, inner)) if scanner.enter_object() => {
+                check_members(name, &mut scanner, inner, &mut unknown_keys, warnings);
             }
+            _ => _ = scanner.element(),
         }
         if unknown_keys >= MOST {
             return;
@@ -187,8 +188,14 @@ fn check_keys(text: &str, warnings: &mut Vec<Warning>) {
     }
 }
 
-fn check_object(name: &str, text: &str, known: &'static [&'static str], unknown: &mut usize, to: &mut Vec<Warning>) {
-    let mut scanner = Scanner::new(text);
+/// Checks the keys of the object that the scanner has entered, and leaves it. After too many unknown keys, it stops.
+fn check_members(
+    name: &str,
+    scanner: &mut Scanner<'_>,
+    known: &'static [&'static str],
+    unknown: &mut usize,
+    to: &mut Vec<Warning>,
+) {
     let mut keys = KnownKeys::new(known);
     while let Some((key, _)) = scanner.member() {
         if keys.known(key).is_none() {
@@ -198,6 +205,7 @@ fn check_object(name: &str, text: &str, known: &'static [&'static str], unknown:
             }
         }
     }
+    scanner.leave_object();
 }
 
 fn check_unknown(object: &str, spelt: &str, known: &[&str], unknown: &mut usize, warnings: &mut Vec<Warning>) {
@@ -244,7 +252,58 @@ impl KnownKeys {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use serde_json::json;
+
     use super::*;
+    use crate::json_text::members;
+
+    /// Finds what [`check_keys`] finds, but looks at each object apart.
+    fn check_keys_apart(text: &str, warnings: &mut Vec<Warning>) {
+        let (mut unknown, mut keys) = (0, KnownKeys::new(EVENT));
+        for (key, value) in members(text) {
+            let known = keys.known(key);
+            let object = OBJECTS.iter().find(|(name, _)| Some(*name) == known).filter(|_| value.starts_with('{'));
+            let (place, inside) = object.map_or(("", &[] as &[&str]), |(name, keys)| (*name, *keys));
+            if known.is_none() {
+                check_unknown("", key, EVENT, &mut unknown, warnings);
+            }
+            let mut inner = KnownKeys { keys: object.map_or(&[], |(_, keys)| keys), next: 0 };
+            let looked_at = if object.is_some() { value } else { "" };
+            for (key, _) in members(looked_at) {
+                if unknown < MOST && inner.known(key).is_none() {
+                    check_unknown(&to_member(place), key, inside, &mut unknown, warnings);
+                }
+            }
+            if unknown >= MOST {
+                return;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_checked_wherever_they_are(
+            keys in vec((select(vec!["ticket", "contact", "chanel", "channel", "original", "a"]),
+                vec((select(vec!["id", "idd", "status", "statsu", "a\"b", "queue_id", "\u{e9}"]),
+                    select(vec!["7", "{\"idd\":[{}]}", "\"}\"", "[\"]\", {}]", "{}"])), 0..6)), 0..6),
+            list in any::<bool>(), padding in select(vec!["", " ", "\n\t"]),
+        ) {
+            let object = |members: Vec<(&str, String)>| {
+                let members = members.into_iter().map(|(key, value)| format!("{}{padding}:{padding}{value}", json!(key)));
+                format!("{{{padding}{}{padding}}}", members.collect::<Vec<_>>().join(","))
+            };
+            let members = keys.into_iter().map(|(key, inner)| {
+                let inner = object(inner.into_iter().map(|(key, value)| (key, value.to_owned())).collect());
+                (key, if list { format!("[{inner}]") } else { inner })
+            });
+            let text = object(members.collect());
+            let (mut walked, mut apart) = (Vec::new(), Vec::new());
+            check_keys(&text, &mut walked);
+            check_keys_apart(&text, &mut apart);
+            prop_assert_eq!(walked, apart, "{}", text);
+        }
+    }
 
     #[test]
     fn the_known_keys_are_those_of_the_event_in_wire_order() {

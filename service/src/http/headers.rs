@@ -1,10 +1,6 @@
 //! The headers of a request that mean the same on every listener: its key, its content type, its id.
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
-use tracing::Instrument as _;
 
 use crate::chance::{self, Chance};
 use crate::problem::{Code, Problem};
@@ -55,14 +51,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Longest request id that is accepted, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
-/// Handles a request in a span with its id, which the answer repeats. A usable id of the request is kept, otherwise a
-/// new one is made.
-pub(super) async fn identify(State(chance): State<Chance>, request: Request, next: Next) -> Response {
-    let id = given(request.headers()).unwrap_or_else(|| made(&chance));
-    let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
-    let mut answer = next.run(request).instrument(span).await;
-    answer.headers_mut().insert(REQUEST_ID, id);
-    answer
+/// The id of a request: a usable one that it brings, otherwise a new one.
+pub(super) fn request_id(headers: &HeaderMap, chance: &Chance) -> HeaderValue {
+    given(headers).unwrap_or_else(|| made(chance))
 }
 
 /// The id that a proxy or client sent, if it is safe in a log line.

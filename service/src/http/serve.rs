@@ -18,18 +18,19 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 
 use super::{
     certificate::Certificate,
     config::HttpConfig,
-    headers::identify,
+    headers::{REQUEST_ID, request_id},
     origin::{RequestOrigin, Scheme, TrustedProxies},
     tls_listener::{HandshakeLimits, TlsListener},
     unread_body,
     watched::WatchedListener,
 };
 use crate::{
-    chance,
+    chance::{self, Chance},
     config::ConfigError,
     problem::{Code, Problem},
     watchdog::Watchdog,
@@ -87,18 +88,19 @@ impl ServeOptions {
 ///
 /// Call it once, after all routes are merged: two routers with fallbacks cannot be merged.
 pub fn app(router: Router) -> Router {
-    app_that(router, "")
+    answer_always(router, "").layer(middleware::from_fn(async |request, next: Next| {
+        log(request, async |request| next.run(request).await).await
+    }))
 }
 
-/// Like [`app`], with a sentence about what it serves.
-fn app_that(router: Router, serves: &'static str) -> Router {
+/// Adds the answers for unknown routes, with a sentence about what is served, and for panics.
+fn answer_always(router: Router, serves: &'static str) -> Router {
     router
         .fallback(async move |uri: Uri| Problem::new(Code::NotFound).detail(no_such_path(uri.path(), serves)))
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(Code::MethodNotAllowed).detail(format!("this path takes no {method}"))
         })
         .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(middleware::from_fn(log))
 }
 
 /// Serves [`app`]`(router)` until `shutdown` is cancelled and every pending answer is sent. Fails if the listener does.
@@ -111,10 +113,9 @@ pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let router = app_that(router, options.serves)
-        .layer(middleware::from_fn(unread_body::discard))
-        .layer(middleware::from_fn_with_state(Arc::new(options.trusted_proxies()), find_origin))
-        .layer(middleware::from_fn_with_state(chance::system(), identify));
+    let context = RequestContext { proxies: options.trusted_proxies(), chance: chance::system() };
+    let router = answer_always(router, options.serves)
+        .layer(middleware::from_fn_with_state(Arc::new(context), RequestContext::handle));
     match options.tls {
         None => {
             serve_on(
@@ -159,20 +160,39 @@ where
     axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
 }
 
-async fn find_origin(State(proxies): State<Arc<TrustedProxies>>, mut request: Request, next: Next) -> Response {
-    if let Some(origin) = proxies.origin(&request) {
-        request.extensions_mut().insert(origin);
+/// What a listener adds to each of its requests.
+struct RequestContext {
+    proxies: TrustedProxies,
+    chance: Chance,
+}
+
+impl RequestContext {
+    /// Handles a request in a span with its id, which the answer repeats, and with its origin. It is one layer, because a
+    /// request costs several allocations in each.
+    async fn handle(State(context): State<Arc<Self>>, mut request: Request, next: Next) -> Response {
+        if let Some(origin) = context.proxies.origin(&request) {
+            request.extensions_mut().insert(origin);
+        }
+        let id = request_id(request.headers(), &context.chance);
+        let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+        let answer =
+            unread_body::discard(request, async |request| log(request, async |request| next.run(request).await).await);
+        let mut answer = answer.instrument(span).await;
+        answer.headers_mut().insert(REQUEST_ID, id);
+        answer
     }
-    next.run(request).await
 }
 
 /// Logs each request with its route pattern, because the path itself may hold the token of a source.
-async fn log(request: Request, next: Next) -> Response {
+async fn log(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return answer(request).await;
+    }
     let begun = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let client = request.extensions().get::<RequestOrigin>().map(|origin| origin.client);
-    let answer = next.run(request).await;
+    let answer = answer(request).await;
     let (route, status) = (route.as_ref().map(MatchedPath::as_str), answer.status().as_u16());
     let (client, duration_ms) = (client.map(tracing::field::display), begun.elapsed().as_millis() as u64);
     tracing::debug!(%method, route, status, duration_ms, client, "request.answered");

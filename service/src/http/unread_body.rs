@@ -12,7 +12,6 @@ use axum::{
     body::{Body, BodyDataStream},
     extract::Request,
     http::{HeaderMap, header},
-    middleware::Next,
     response::Response,
 };
 use futures_util::{StreamExt as _, stream};
@@ -25,16 +24,16 @@ const MAX_REST: usize = 32 << 20;
 /// Longest time for the rest to arrive.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads and discards what the handler left of a large body.
-pub(super) async fn discard(request: Request, next: Next) -> Response {
+/// Has a request answered, then reads and discards what the handler left of a large body.
+pub(super) async fn discard(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     if !may_be_left(request.headers()) {
-        return next.run(request).await;
+        return answer(request).await;
     }
     let (parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body.into_data_stream()));
     let handlers = body.clone();
     let chunks = stream::poll_fn(move |cx| lock(&handlers).poll_next_unpin(cx));
-    let answer = next.run(Request::from_parts(parts, Body::from_stream(chunks))).await;
+    let answer = answer(Request::from_parts(parts, Body::from_stream(chunks))).await;
     // An answer that still reads the body has a share in it.
     if let Some(rest) = Arc::into_inner(body) {
         let rest = rest.into_inner().unwrap_or_else(PoisonError::into_inner);

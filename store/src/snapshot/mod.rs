@@ -203,7 +203,12 @@ impl Snapshot {
     /// Returns a key that is valid at `now`, in unix milliseconds, and its tenant. The look-up is by hash, so that its
     /// duration reveals nothing about a key.
     pub fn key(&self, presented: &str, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.keys.get(&KeyHash::of(presented))?.valid_at(now).map(|(tenant, key)| (tenant, key))
+        self.key_of_hash(&KeyHash::of(presented), now)
+    }
+
+    /// Returns a key that is valid at `now`, in unix milliseconds, by its hash, and its tenant.
+    pub fn key_of_hash(&self, hash: &KeyHash, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+        self.keys.get(hash)?.valid_at(now).map(|(tenant, key)| (tenant, key))
     }
 
     /// Returns the source that has a token, expired or not. No other source may have it.
