@@ -39,7 +39,7 @@ const PROCESS: [&str; 5] = [
     "process_start_time_seconds",
 ];
 
-const ROLES: [&str; 5] = ["producer", "router", "deliverer", "control", "standalone"];
+const ROLES: [&str; 6] = ["producer", "router", "deliverer", "worker", "control", "standalone"];
 
 /// All exported metrics.
 pub(crate) fn exported() -> ExportedMetrics {

@@ -1,7 +1,7 @@
 //! Faults of a broker or of a connection, on nodes of their own: alarms
 //! (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too), cuts, crashes, refusals.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, pin::pin, sync::Arc, time::Duration};
 
 use broker::{
     Broker, ConnectionState, Deadline, Lane, Log, Logs, PublishError, Queue, Settlement, Target,
@@ -188,10 +188,14 @@ async fn crash(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Co
     take_all(consumer, ids("durable", 20)).await;
 }
 
-/// Publishes, and gives up before the confirm. The first poll sends the message.
-fn give_up(fixture: &Fixture, id: &str) {
+/// Publishes, and gives up before the confirm. The first poll lets other tasks go first, and the second sends the message.
+async fn give_up(fixture: &Fixture, id: &str) {
     let message = message(id);
-    let _ = tokio::task::unconstrained(fixture.broker.publish(&FAST, &message)).now_or_never();
+    let mut publish = pin!(tokio::task::unconstrained(fixture.broker.publish(&FAST, &message)));
+    for _ in 0..2 {
+        let _ = publish.as_mut().now_or_never();
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,10 +203,9 @@ async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
     let fixture = Fixture::start().await;
     let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100.into());
     for round in 0..20 {
-        let publishes = (0..50).map(|n| {
-            give_up(&fixture, &format!("given-up-{round}-{n}"));
-            let (broker, id) = (&fixture.broker, format!("awaited-{round}-{n}"));
-            async move { broker.publish(&FAST, &message(&id)).await }
+        let publishes = (0..50).map(async |n| {
+            give_up(&fixture, &format!("given-up-{round}-{n}")).await;
+            fixture.broker.publish(&FAST, &message(&format!("awaited-{round}-{n}"))).await
         });
         assert_eq!(join_all(publishes).await, vec![Ok(()); 50]);
         let named = |kind: &str| (0..50).map(|n| format!("{kind}-{round}-{n}")).collect::<Vec<_>>();
@@ -212,7 +215,7 @@ async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
     // lapin has the return of a publish that was given up, and nobody else will ever ask for it.
     fixture.unbind("deliver.fast", "deliver", "fast").await;
     fixture.unbind("park", "park", "#").await;
-    give_up(&fixture, "returned");
+    give_up(&fixture, "returned").await;
     fixture.until(|state| matches!(state, ConnectionState::Away(reason) if reason.contains("was returned"))).await;
     // The next session completes the topology.
     fixture.until(|state| *state == ConnectionState::Ready).await;
