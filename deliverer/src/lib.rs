@@ -301,7 +301,8 @@ impl Deliverer {
     }
 
     async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str) -> Settlement {
-        let settlement = self.settler.park(incoming, reason, detail, self.now()).await;
+        // It is rare, and in place it would double the size of each message's task.
+        let settlement = Box::pin(self.settler.park(incoming, reason, detail, self.now())).await;
         if settlement == Settlement::Done {
             self.reporter.parked(&incoming.message, reason, detail);
         }

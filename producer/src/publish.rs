@@ -239,7 +239,8 @@ impl Producer {
         let of = events.len();
         let results = match <[_; 1]>::try_from(events) {
             Ok([event]) => vec![self.publish_once(tenant, event).await],
-            Err(events) => self.publish_in_turns(tenant, events).await,
+            // In place it would make the task of each single event several times as large.
+            Err(events) => Box::pin(self.publish_in_turns(tenant, events)).await,
         };
         let confirmed = results.iter().filter(|result| result.is_ok()).count();
         let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();

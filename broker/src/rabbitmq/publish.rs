@@ -141,7 +141,8 @@ impl SessionPublisher {
         let channel = match self.channel(request.kind) {
             Some(channel) => channel,
             None => {
-                of_log = self.logs.take(tenant_of_key(request.key), rare).await;
+                // In place, opening a channel would make the future of each publish larger.
+                of_log = Box::pin(self.logs.take(tenant_of_key(request.key), rare)).await;
                 &*of_log.as_ref().map_err(|error| self.lost(describe(error)))?.channel
             }
         };
@@ -152,7 +153,7 @@ impl SessionPublisher {
         let _unconfirmed = self.unconfirmed.enter();
         if request.kind == ChannelKind::Log {
             // The publish that had the channel before may have been dropped before its confirm came.
-            let _ = channel.channel.wait_for_confirms().await;
+            let _ = Box::pin(channel.channel.wait_for_confirms()).await;
         }
         // Each publish wakes the thread that writes to the socket. What other tasks are about to publish goes with it when all
         // of them have done their other work before.
