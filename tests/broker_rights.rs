@@ -91,17 +91,29 @@ async fn the_committed_definitions_are_what_is_printed() {
 
 #[tokio::test]
 async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
+    from_intake_to_replay(&[Role::Router, Role::Deliverer]).await;
+}
+
+#[tokio::test]
+async fn a_worker_works_with_just_its_own_rights_from_intake_to_replay() {
+    from_intake_to_replay(&[Role::Worker]).await;
+}
+
+/// Publishes, delivers, parks and replays with a producer, control and these roles.
+async fn from_intake_to_replay(between: &[Role]) {
     // A status that does not open a breaker, so that retries do not wait.
     let receiver = Receiver::start(|_| Answer::status(400)).await;
     let conf = acme(&receiver.url("/crm")).replace(&["1s"; 50].join(", "), "1s");
     let restricted = RestrictedSite::start(&conf).await;
     assert_eq!(restricted.apply().await, (Some(0), String::new()));
-    let producer = restricted.role(Role::Producer).await;
-    let (router, deliverer) = (restricted.role(Role::Router).await, restricted.role(Role::Deliverer).await);
-    let control = restricted.role(Role::Control).await;
-    for role in [&producer, &router, &deliverer, &control] {
+    let mut roles = vec![restricted.role(Role::Producer).await, restricted.role(Role::Control).await];
+    for role in between {
+        roles.push(restricted.role(*role).await);
+    }
+    for role in &roles {
         role.ready().await;
     }
+    let [producer, control] = [&roles[0], &roles[1]];
     producer.api().publish("acme", ids("restricted", 20)).await;
     let garbage = AmqpMessage { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
     AmqpClient::connect(&restricted.site).await.publish(&garbage).await;
@@ -115,7 +127,7 @@ async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
     let all = Some(json!({"filter": {}}));
     control.api().done(KEY, Method::POST, "/v1/tenants/acme/replays", all).await;
     receiver.until("they come again", |recorder| recorder.requests("/crm").len() >= 60).await;
-    for role in [producer, router, deliverer, control] {
+    for role in roles {
         let lost: Vec<_> =
             role.log().into_iter().filter(|line| line.to_string().contains("refused for user")).collect();
         assert!(lost.is_empty(), "{lost:?}");
