@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// glibc's allocator takes about a tenth of a busy pipeline's time (docs/performance.md).
+/// glibc's allocator takes about a tenth of a busy pipeline's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -151,17 +151,11 @@ impl QueueConsumer {
     /// Asks the broker for more or less at a time, by what is in hand.
     async fn adjust(&self, session: &Arc<Session>, open: &mut OpenConsumers) -> Result<(), String> {
         if self.in_hand.is_full() {
-            return tokio::select! {
-                () = self.pause(session, open) => Ok(()),
-                reason = session.health.failed() => Err(reason),
-            };
+            return self.pause(session, open).await;
         }
         match self.in_hand.growth(open.prefetch, &open.in_hand) {
             Some(Growth::Instead(prefetch)) => {
-                tokio::select! {
-                    () = self.pause(session, open) => {}
-                    reason = session.health.failed() => return Err(reason),
-                }
+                self.pause(session, open).await?;
                 open.in_hand = FromOpen::default();
                 self.subscribe(session, open, self.in_hand.only(prefetch)).await
             }
@@ -196,10 +190,16 @@ impl QueueConsumer {
 
     /// Stops the hand-out, apart from what the broker has sent already: given back, it would come again with a higher
     /// count.
-    async fn pause(&self, session: &Session, open: &mut OpenConsumers) {
-        open.cancel().await;
-        while let Some((delivery, settled)) = open.next_sent().await {
-            self.hand_out(session, &open.in_hand, delivery, settled).await;
+    async fn pause(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
+        let pausing = async {
+            open.cancel().await;
+            while let Some((delivery, settled)) = open.next_sent().await {
+                self.hand_out(session, &open.in_hand, delivery, settled).await;
+            }
+        };
+        tokio::select! {
+            () = pausing => Ok(()),
+            reason = session.health.failed() => Err(reason),
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use service::Exit;
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 
 use super::{
     Bench, Options,
@@ -24,8 +24,6 @@ use crate::cli::output;
 
 /// Interval at which memory and file are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// Interval at which the router is asked how many events it has routed.
-const POLL: Duration = Duration::from_millis(200);
 /// Connections that publish. Each request has many events.
 const CONNECTIONS: u32 = 8;
 /// A breaker that opens for a second only: how long it stays open is a setting, and not what is measured.
@@ -120,7 +118,7 @@ async fn measure(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Backlog> {
         let begin = deliveries.elapsed();
         load.publish(known..all, &deliveries).await?;
         accepted_after = deliveries.elapsed() - begin;
-        routed(&processes, all - deliveries.counts().refused).await
+        processes.routed(all - deliveries.counts().refused, &ProgressBar::hidden()).await
     };
     let (filled, filling) = sampled(&processes, fill).await?;
     filled?;
@@ -152,16 +150,6 @@ async fn measure(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Backlog> {
         file_bytes: before.zip(after).map(|(before, after)| FileBytes { before, peak, after }),
         counts,
     })
-}
-
-/// Waits until this many events are routed.
-async fn routed(processes: &Processes<'_>, events: u64) -> anyhow::Result<()> {
-    // The last of the processes that run by now is the router, or the only one.
-    let router = processes.running.last().context("nothing was started")?;
-    while router.counter("carteiro_events_routed_total").await? < events as f64 {
-        sleep(POLL).await;
-    }
-    Ok(())
 }
 
 /// Looks at the processes until `phase` ends.

@@ -6,8 +6,7 @@ use service::Exit;
 
 use super::{
     Bench, Options,
-    deliveries::Counts,
-    http_run::{HttpRun, Measured},
+    http_run::{HttpRun, Measured, Rates},
     progress,
     results::{Results, whole},
 };
@@ -34,60 +33,27 @@ struct Fanout {
     endpoints: u32,
     events: u64,
     deliveries: u64,
-    deliveries_per_second: f64,
-    cpu_ms_per_1000_deliveries: f64,
-    load_cpu_ms_per_1000_deliveries: f64,
     #[serde(flatten)]
-    counts: Counts,
+    rates: Rates,
 }
 
 pub(super) async fn run(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Exit> {
-    let headings = [
-        "broker",
-        "endpoints",
-        "events",
-        "deliveries",
-        "deliveries/s",
-        "CPU ms per 1,000",
-        "load's",
-        "lost",
-        "twice",
-        "refused",
-    ];
+    let [rate, cpu, load, lost, twice, refused] = Rates::HEADINGS;
+    let headings = ["broker", "endpoints", "events", "deliveries", rate, cpu, load, lost, twice, refused];
     let (broker, mut exit) = (bench.broker_name(), Exit::Done);
     let mut results = Results::new(args.options.output, headings);
     for &endpoints in &args.endpoints {
         let events = args.deliveries.div_ceil(endpoints.into());
         progress("fanout", &format!("publishes {events} events for {endpoints} endpoints"));
         let run = HttpRun { events, endpoints, connections: args.connections, per_second: None };
-        let Measured { deliveries, per_second, cpu_ms_per_1000, load_cpu_ms_per_1000, counts, .. } =
-            run.measure(bench).await?;
-        let figures = Fanout {
-            scenario: "fanout",
-            broker,
-            endpoints,
-            events,
-            deliveries,
-            deliveries_per_second: per_second,
-            cpu_ms_per_1000_deliveries: cpu_ms_per_1000,
-            load_cpu_ms_per_1000_deliveries: load_cpu_ms_per_1000,
-            counts,
-        };
-        let [lost, duplicates, refused] = counts.cells();
-        let row = [
-            broker.to_owned(),
-            endpoints.to_string(),
-            whole(events as f64),
-            whole(deliveries as f64),
-            whole(per_second),
-            format!("{cpu_ms_per_1000:.0}"),
-            format!("{load_cpu_ms_per_1000:.0}"),
-            lost,
-            duplicates,
-            refused,
-        ];
+        let Measured { deliveries, rates, .. } = run.measure(bench).await?;
+        let figures = Fanout { scenario: "fanout", broker, endpoints, events, deliveries, rates };
+        let [events, deliveries] = [events, deliveries].map(|count| whole(count as f64));
+        let [rate, cpu, load, lost, twice, refused] = rates.cells();
+        let endpoints = endpoints.to_string();
+        let row = [broker.to_owned(), endpoints, events, deliveries, rate, cpu, load, lost, twice, refused];
         results.push(&figures, [row])?;
-        if counts.exit() != Exit::Done {
+        if rates.counts.exit() != Exit::Done {
             exit = Exit::Failed;
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{process, sync::Arc, time::Duration};
 
+use serde::Serialize;
+
 use super::{
     Bench,
     deliveries::{Counts, Deliveries},
@@ -9,6 +11,7 @@ use super::{
     load::{Load, tenant},
     processes::Processes,
     receiver::Receiver,
+    results::whole,
     usage,
 };
 use crate::cli::output;
@@ -31,15 +34,34 @@ pub(super) struct HttpRun {
 
 pub(super) struct Measured {
     pub(super) deliveries: u64,
-    /// Deliveries a second, from the first publish to the last arrival.
-    pub(super) per_second: f64,
-    /// CPU time of the process, in milliseconds for 1,000 deliveries.
-    pub(super) cpu_ms_per_1000: f64,
-    /// The same of the load and the receiver, which share the cores with it.
-    pub(super) load_cpu_ms_per_1000: f64,
+    pub(super) rates: Rates,
     /// Times from the publish to the arrival.
     pub(super) latencies: Latencies,
+}
+
+/// The figures of a run that publishes as fast as it can.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Rates {
+    /// Deliveries a second, from the first publish to the last arrival.
+    deliveries_per_second: f64,
+    /// CPU time of the process, in milliseconds for 1,000 deliveries.
+    pub(super) cpu_ms_per_1000_deliveries: f64,
+    /// The same of the load and the receiver, which share the cores with it.
+    load_cpu_ms_per_1000_deliveries: f64,
+    #[serde(flatten)]
     pub(super) counts: Counts,
+}
+
+impl Rates {
+    pub(super) const HEADINGS: [&str; 6] = ["deliveries/s", "CPU ms per 1,000", "load's", "lost", "twice", "refused"];
+
+    /// The figures as cells of a table, below the headings.
+    pub(super) fn cells(self) -> [String; 6] {
+        let [cpu, load] =
+            [self.cpu_ms_per_1000_deliveries, self.load_cpu_ms_per_1000_deliveries].map(|ms| format!("{ms:.0}"));
+        let [lost, duplicates, refused] = self.counts.cells();
+        [whole(self.deliveries_per_second), cpu, load, lost, duplicates, refused]
+    }
 }
 
 impl HttpRun {
@@ -76,11 +98,13 @@ impl HttpRun {
         let per_1000 = |time: Duration| time.as_secs_f64() * 1_000.0 * 1_000.0 / count;
         Ok(Measured {
             deliveries: times.len() as u64,
-            per_second: times.len() as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE),
-            cpu_ms_per_1000: per_1000(cpu_after - cpu_before),
-            load_cpu_ms_per_1000: per_1000(load_after - load_before),
+            rates: Rates {
+                deliveries_per_second: times.len() as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE),
+                cpu_ms_per_1000_deliveries: per_1000(cpu_after - cpu_before),
+                load_cpu_ms_per_1000_deliveries: per_1000(load_after - load_before),
+                counts: deliveries.counts(),
+            },
             latencies: Latencies::of(deliveries.latencies(warm_up)),
-            counts: deliveries.counts(),
         })
     }
 }

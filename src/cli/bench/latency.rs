@@ -6,7 +6,7 @@ use service::Exit;
 use super::{
     Bench, Options,
     deliveries::Counts,
-    http_run::{HttpRun, Measured},
+    http_run::{HttpRun, Measured, Rates},
     latencies::Latencies,
     progress,
     results::Results,
@@ -45,7 +45,8 @@ pub(super) async fn run(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Exit> 
     progress("latency", &format!("publishes {per_second} events a second for {seconds} s"));
     let events = u64::from(*per_second) * u64::from(*seconds);
     let run = HttpRun { events, endpoints: 1, connections: *connections, per_second: Some(*per_second) };
-    let Measured { latencies, cpu_ms_per_1000, counts, .. } = run.measure(bench).await?;
+    let Measured { latencies, rates: Rates { cpu_ms_per_1000_deliveries, counts, .. }, .. } =
+        run.measure(bench).await?;
     let broker = bench.broker_name();
     let headings =
         ["broker", "events/s", "p50 ms", "p99 ms", "longest ms", "CPU ms per 1,000", "lost", "twice", "refused"];
@@ -55,12 +56,12 @@ pub(super) async fn run(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Exit> 
         broker,
         events_per_second: *per_second,
         latencies,
-        cpu_ms_per_1000_deliveries: cpu_ms_per_1000,
+        cpu_ms_per_1000_deliveries,
         counts,
     };
     let [p50, p99, max] = [latencies.p50_ms, latencies.p99_ms, latencies.max_ms].map(|ms| format!("{ms:.1}"));
     let [lost, duplicates, refused] = counts.cells();
-    let (rate, cpu) = (per_second.to_string(), format!("{cpu_ms_per_1000:.0}"));
+    let (rate, cpu) = (per_second.to_string(), format!("{cpu_ms_per_1000_deliveries:.0}"));
     results.push(&figures, [[broker.to_owned(), rate, p50, p99, max, cpu, lost, duplicates, refused]])?;
     results.end()?;
     Ok(counts.exit())

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use indicatif::ProgressBar;
 use rustix::process::{Pid, Signal, kill_process};
 use schemas::Secret;
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// Interval at which a starting process is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(50);
+/// Interval at which the router is asked how many events it has routed.
+const ROUTED_POLL: Duration = Duration::from_millis(200);
 /// Lines of a process's log that an error shows.
 const SHOWN_LINES: usize = 5;
 
@@ -91,6 +94,19 @@ impl<'a> Processes<'a> {
         Ok(self.running.first().context("nothing was started")?.http)
     }
 
+    /// Waits until the router has routed this many events. It is the last of the processes, or the only one.
+    pub(super) async fn routed(&self, events: u64, bar: &ProgressBar) -> anyhow::Result<()> {
+        let router = self.running.last().context("nothing was started")?;
+        loop {
+            let routed = metrics_page::counter(router.ops, "carteiro_events_routed_total").await?;
+            bar.set_position(routed as u64);
+            if routed >= events as f64 {
+                return Ok(());
+            }
+            sleep(ROUTED_POLL).await;
+        }
+    }
+
     pub(super) fn operator_key(&self) -> anyhow::Result<Secret> {
         self.sandbox.config.http.operator_key.clone().context("the sandbox has an operator's key")
     }
@@ -127,11 +143,6 @@ impl<'a> Processes<'a> {
 }
 
 impl RunningProcess {
-    /// The sum of a counter's series since the start of the process.
-    pub(super) async fn counter(&self, name: &str) -> anyhow::Result<f64> {
-        metrics_page::counter(self.ops, name).await
-    }
-
     async fn ready(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
         while !Connection::get(self.ops, "/readyz").await.is_ok_and(|answer| answer.target() == "200") {

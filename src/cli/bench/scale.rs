@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use serde::Serialize;
 use service::Exit;
 use tokio::time::{Instant, sleep};
@@ -30,8 +29,6 @@ const RESERVE: f64 = 1.2;
 const CONNECTIONS: u32 = 8;
 /// Events of a request.
 const BATCH: u64 = 100;
-/// Interval at which the router is asked how many events it has routed.
-const POLL: Duration = Duration::from_millis(200);
 /// Share of what the slots bear from which on they count as full: a slot is in use for somewhat longer than the answer takes.
 const FULL_SLOTS: f64 = 0.9;
 /// Share of all cores from which on they count as full.
@@ -152,16 +149,8 @@ async fn measure(bench: &Bench<'_>, args: &Args, deliverers: u32) -> anyhow::Res
     let load = Load { address, key, connections: CONNECTIONS, batch: BATCH, per_second: None };
     load.publish(0..events, &deliveries).await?;
     let accepted = events - deliveries.counts().refused;
-    let router = processes.running.last().context("nothing was started")?;
     let bar = output::progress_bar(accepted);
-    loop {
-        let routed = router.counter("carteiro_events_routed_total").await?;
-        bar.set_position(routed as u64);
-        if routed >= accepted as f64 {
-            break;
-        }
-        sleep(POLL).await;
-    }
+    processes.routed(accepted, &bar).await?;
     bar.finish_and_clear();
     progress("scale", &format!("delivers them, deliverers: {deliverers}"));
     for _ in 0..deliverers {

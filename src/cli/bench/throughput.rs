@@ -5,8 +5,7 @@ use service::Exit;
 
 use super::{
     Bench, Options,
-    deliveries::Counts,
-    http_run::{HttpRun, Measured},
+    http_run::{HttpRun, Measured, Rates},
     progress,
     results::{Results, whole},
 };
@@ -28,34 +27,22 @@ struct Throughput {
     scenario: &'static str,
     broker: &'static str,
     events: u64,
-    deliveries_per_second: f64,
-    cpu_ms_per_1000_deliveries: f64,
-    load_cpu_ms_per_1000_deliveries: f64,
     #[serde(flatten)]
-    counts: Counts,
+    rates: Rates,
 }
 
 pub(super) async fn run(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Exit> {
     let Args { options, events, connections } = args;
     progress("throughput", &format!("publishes {events} events on {connections} connections"));
     let run = HttpRun { events: *events, endpoints: 1, connections: *connections, per_second: None };
-    let Measured { per_second, cpu_ms_per_1000, load_cpu_ms_per_1000, counts, .. } = run.measure(bench).await?;
+    let Measured { rates, .. } = run.measure(bench).await?;
     let broker = bench.broker_name();
-    let headings = ["broker", "events", "deliveries/s", "CPU ms per 1,000", "load's", "lost", "twice", "refused"];
-    let mut results = Results::new(options.output, headings);
-    let figures = Throughput {
-        scenario: "throughput",
-        broker,
-        events: *events,
-        deliveries_per_second: per_second,
-        cpu_ms_per_1000_deliveries: cpu_ms_per_1000,
-        load_cpu_ms_per_1000_deliveries: load_cpu_ms_per_1000,
-        counts,
-    };
-    let [lost, duplicates, refused] = counts.cells();
-    let (cpu, load) = (format!("{cpu_ms_per_1000:.0}"), format!("{load_cpu_ms_per_1000:.0}"));
-    let row = [broker.to_owned(), whole(*events as f64), whole(per_second), cpu, load, lost, duplicates, refused];
+    let [rate, cpu, load, lost, twice, refused] = Rates::HEADINGS;
+    let mut results = Results::new(options.output, ["broker", "events", rate, cpu, load, lost, twice, refused]);
+    let figures = Throughput { scenario: "throughput", broker, events: *events, rates };
+    let [rate, cpu, load, lost, twice, refused] = rates.cells();
+    let row = [broker.to_owned(), whole(*events as f64), rate, cpu, load, lost, twice, refused];
     results.push(&figures, [row])?;
     results.end()?;
-    Ok(counts.exit())
+    Ok(rates.counts.exit())
 }
