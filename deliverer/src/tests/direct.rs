@@ -30,6 +30,16 @@ impl Fixture {
     }
 }
 
+/// A receiver whose second request is answered once `given`, and a fixture that waits for it.
+async fn held(given: watch::Receiver<bool>) -> (Scripted, Fixture) {
+    let held = vec![Act::Listen, Act::Wait(given), Act::say("HTTP/1.1 204 No\r\nconnection: close\r\n\r\n")];
+    let mut receiver = Scripted::new(vec![answer(204, CLOSE, ""), held]).await;
+    let config = crate::DelivererConfig { first_byte_timeout: schemas::Span(LONG), ..super::config() };
+    let fixture = Fixture::with(&json!([{"id": "crm", "url": receiver.url()}]), &config);
+    fixture.known(&mut receiver).await;
+    (receiver, fixture)
+}
+
 async fn settled(attempt: JoinHandle<Settlement>) -> Settlement {
     tokio::time::timeout(LONG, attempt).await.expect("an end").expect("no panic")
 }
@@ -83,11 +93,7 @@ async fn a_delivery_answered_410_is_a_dead_letter_before_it_is_settled() {
 #[tokio::test]
 async fn an_endpoint_that_took_longer_than_a_second_gets_nothing_directly() {
     let (signal, given) = watch::channel(false);
-    let slow = vec![Act::Listen, Act::Wait(given), Act::say("HTTP/1.1 204 No\r\nconnection: close\r\n\r\n")];
-    let mut receiver = Scripted::new(vec![answer(204, CLOSE, ""), slow]).await;
-    let config = crate::DelivererConfig { first_byte_timeout: schemas::Span(LONG), ..super::config() };
-    let fixture = Fixture::with(&json!([{"id": "crm", "url": receiver.url()}]), &config);
-    fixture.known(&mut receiver).await;
+    let (mut receiver, fixture) = held(given).await;
     let attempt = fixture.offer(&delivery("e1")).expect("it is taken over");
     receiver.request().await;
     super::fixture::eventually(|| !fixture.is_prompt(&delivery("e2"))).await;
@@ -116,11 +122,7 @@ async fn what_was_delivered_here_is_not_taken_over_again() {
 #[tokio::test]
 async fn a_stopping_deliverer_takes_nothing_over_and_finishes_what_it_has() {
     let (signal, given) = watch::channel(false);
-    let held = vec![Act::Listen, Act::Wait(given), Act::say("HTTP/1.1 204 No\r\nconnection: close\r\n\r\n")];
-    let mut receiver = Scripted::new(vec![answer(204, CLOSE, ""), held]).await;
-    let config = crate::DelivererConfig { first_byte_timeout: schemas::Span(LONG), ..super::config() };
-    let fixture = Fixture::with(&json!([{"id": "crm", "url": receiver.url()}]), &config);
-    fixture.known(&mut receiver).await;
+    let (mut receiver, fixture) = held(given).await;
     let attempt = fixture.offer(&delivery("e1")).expect("it is taken over");
     receiver.request().await;
     fixture.ask_to_stop();

@@ -33,6 +33,13 @@ impl ScriptedDeliverer {
     fn begun(&self) -> Vec<(Delivery, oneshot::Sender<Settlement>)> {
         std::mem::take(&mut *self.attempts.lock().unwrap())
     }
+
+    /// The only attempt that has begun since the last call.
+    async fn only_attempt(&self) -> (Delivery, oneshot::Sender<Settlement>) {
+        pass_time().await;
+        let [attempt] = <[_; 1]>::try_from(self.begun()).expect("one attempt");
+        attempt
+    }
 }
 
 impl DirectDelivery for ScriptedDeliverer {
@@ -100,8 +107,7 @@ async fn an_event_whose_attempt_is_given_back_comes_again_and_takes_its_lane() {
     let deliverer = ScriptedDeliverer::new();
     let fixture = Fixture::beside(deliverer.clone(), &one());
     fixture.publish(&received("e1")).await;
-    pass_time().await;
-    let [(delivery, attempt)] = <[_; 1]>::try_from(deliverer.begun()).expect("one attempt");
+    let (delivery, attempt) = deliverer.only_attempt().await;
     attempt.send(Settlement::Again).expect("it waits");
     fixture.idle().await;
     assert_eq!(deliverer.begun().len(), 0, "what came again is not offered");
@@ -113,8 +119,7 @@ async fn an_event_whose_attempt_panics_comes_again_and_takes_its_lane() {
     let deliverer = ScriptedDeliverer::new();
     let fixture = Fixture::beside(deliverer.clone(), &one());
     fixture.publish(&received("e1")).await;
-    pass_time().await;
-    let [(delivery, attempt)] = <[_; 1]>::try_from(deliverer.begun()).expect("one attempt");
+    let (delivery, attempt) = deliverer.only_attempt().await;
     drop(attempt);
     fixture.idle().await;
     assert_eq!(fixture.deliveries().await.into_keys().collect::<Vec<_>>(), [delivery.id]);
