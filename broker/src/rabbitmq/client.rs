@@ -15,7 +15,7 @@ use super::{
     connect::{BrokerHosts, connect},
     delays::{Delay, DelayLevel},
     error::TopologyError,
-    message::{self, HeaderForm},
+    message::{self, MessageForm, WrittenMessage},
     publish::{ChannelKind, PublishRequest, check_key},
     session::{Session, SessionSetup},
     topology::{self, Names},
@@ -152,7 +152,7 @@ impl RabbitMqClient {
         key: &str,
         properties: BasicProperties,
     ) -> Result<(), PublishError> {
-        let exchange = self.exchanges.log(log);
+        let (exchange, properties) = (self.exchanges.log(log), Box::new(properties));
         self.send(PublishRequest { kind: ChannelKind::Log, exchange, key, properties, body: &[] }).await
     }
 
@@ -166,15 +166,19 @@ impl RabbitMqClient {
     ) -> Result<(), PublishError> {
         check_key(key)?;
         // Sending it would cost the session.
-        if message.body.len() > self.max_body.load(Relaxed) {
+        let max_body = self.max_body.load(Relaxed);
+        if message.body.len() > max_body {
             return Err(PublishError::TooLarge);
         }
-        let form = match kind {
-            ChannelKind::Lane if self.packs_deliveries.load(Relaxed) => HeaderForm::Packed,
-            _ => HeaderForm::Named,
-        };
-        let properties = message::properties(message, form, delay, (self.clock)())?;
-        self.send(PublishRequest { kind, exchange, key, properties, body: &message.body }).await
+        let is_packed = kind == ChannelKind::Lane && self.packs_deliveries.load(Relaxed);
+        let now = (self.clock)();
+        let form = if is_packed { MessageForm::Packed } else { MessageForm::Named };
+        let mut written = message::write(message, form, delay, now)?;
+        if written.body.len() > max_body {
+            written = message::write(message, MessageForm::Named, delay, now)?;
+        }
+        let WrittenMessage { properties, body } = written;
+        self.send(PublishRequest { kind, exchange, key, properties, body: &body }).await
     }
 
     async fn send(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {

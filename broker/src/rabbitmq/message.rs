@@ -1,9 +1,9 @@
 //! A [`Message`] as AMQP properties and headers, and back. A foreign header of any type does no harm, and is ignored.
 //!
-//! A delivery carries its headers in one, packed, as soon as every deliverer reads that: RabbitMQ's costs go by the bytes of
-//! properties (docs/rabbitmq.md#bytes-of-properties).
+//! A delivery carries its id, type and headers packed in front of its body, as soon as every deliverer reads that: RabbitMQ's
+//! costs go by the bytes of properties (docs/rabbitmq.md#bytes-of-properties).
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use lapin::{
@@ -25,8 +25,8 @@ use crate::PublishError;
 /// Header with the length of the whole wait in milliseconds, 0 for an exact one. It exists only between the hops of the
 /// ladder.
 const WAIT: &str = "carteiro-wait";
-/// Header with all others of a delivery.
-const PACKED: &str = "c";
+/// Content encoding of a packed message.
+const PACKED: &str = "carteiro";
 /// Header of a marker: a message in a log that shows a reader where to stop, or what became of a probe. Readers do not show
 /// it.
 const MARKER: &str = "carteiro-marker";
@@ -45,37 +45,52 @@ pub(crate) const LAST_DEATH: &str = "x-last-death-reason";
 /// Readers of the log set it; no message is published with it.
 pub(crate) const PARKED_AT: &str = "x-parked-at";
 
-/// How the headers of a message are written.
+/// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeaderForm {
-    /// Each as a header of its own: the public form of events, and what earlier deliverers read.
+pub(super) enum MessageForm {
+    /// Each header as one of its own: the public form of events, and what earlier deliverers read.
     Named,
-    /// All in the header [`PACKED`].
+    /// Id, type and headers in front of the body ([`Message::pack`]). Only a delay has headers of its own.
     Packed,
+}
+
+/// A message as the broker gets it.
+#[derive(Debug)]
+pub(super) struct WrittenMessage<'a> {
+    /// Boxed, because a publish goes through many futures, each of which would move some hundred bytes.
+    pub(super) properties: Box<BasicProperties>,
+    pub(super) body: Cow<'a, [u8]>,
 }
 
 /// Only our own headers and the trace context are written: with a copied `x-death` the broker drops a message on its
 /// second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
-pub(super) fn properties(
+pub(super) fn write(
     message: &Message,
-    form: HeaderForm,
+    form: MessageForm,
     delay: Option<Delay>,
     now: u64,
-) -> Result<BasicProperties, PublishError> {
+) -> Result<WrittenMessage<'_>, PublishError> {
     let mut table = FieldTable::default();
     let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_timestamp(now / 1000);
-    match form {
-        HeaderForm::Named => {
+    let body = match form {
+        MessageForm::Packed => {
+            properties = properties.with_content_encoding(PACKED.into());
+            Cow::Owned(message.pack(is_forwarded))
+        }
+        MessageForm::Named => {
             for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
                 table.insert(short(name)?, amqp(value));
             }
             properties = properties.with_content_type("application/json".into()).with_app_id("carteiro".into());
+            if !message.id.is_empty() {
+                properties = properties.with_message_id(short(&message.id)?);
+            }
+            if !message.kind.is_empty() {
+                properties = properties.with_type(short(&message.kind)?);
+            }
+            Cow::Borrowed(&*message.body)
         }
-        HeaderForm::Packed => {
-            let packed = message.headers.pack(&message.id, is_forwarded);
-            table.insert(PACKED.into(), AMQPValue::ByteArray(packed.into()));
-        }
-    }
+    };
     if let Some(delay) = delay {
         table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(delay.due)));
         table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(delay.whole)));
@@ -83,13 +98,7 @@ pub(super) fn properties(
     if !table.inner().is_empty() {
         properties = properties.with_headers(table);
     }
-    if !message.id.is_empty() {
-        properties = properties.with_message_id(short(&message.id)?);
-    }
-    if !message.kind.is_empty() {
-        properties = properties.with_type(short(&message.kind)?);
-    }
-    Ok(properties)
+    Ok(WrittenMessage { properties: Box::new(properties), body })
 }
 
 pub(super) fn marker_properties(marker: i64) -> BasicProperties {
@@ -144,8 +153,6 @@ impl ReceivedMessage {
 
 pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
     let properties = delivery.properties;
-    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
-    let id = text(properties.message_id());
     let nothing = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&nothing);
     let int = |name: &str| match header(table.inner().get(name)?)? {
@@ -162,13 +169,27 @@ pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
         marker: int(MARKER),
         last_death: last_death(table, delivery.routing_key.as_str()),
         parked_at: parked_at(table, *properties.timestamp(), delivery.routing_key.as_str()),
-        message: Message {
-            kind: text(properties.kind()),
-            headers: headers(table, &id),
-            body: Bytes::from(delivery.data),
-            id,
-        },
+        message: read(&properties, table, delivery.data.into()),
     }
+}
+
+/// The message of these properties. A packed one that cannot be read has neither id nor headers, so that it is parked.
+fn read(properties: &BasicProperties, table: &FieldTable, body: Bytes) -> Message {
+    let is_packed = properties.content_encoding().as_ref().is_some_and(|encoding| encoding.as_str() == PACKED);
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let unpacked = if is_packed { Message::unpack(&body).ok() } else { None };
+    let mut message = unpacked.unwrap_or_else(|| Message {
+        id: text(properties.message_id()),
+        kind: text(properties.kind()),
+        headers: Headers::default(),
+        body,
+    });
+    for (name, value) in table.into_iter().filter(|(name, _)| is_forwarded(name.as_str()) || name.as_str() == DUE) {
+        if let Some(value) = header(value) {
+            message.headers.set(name.to_string(), value);
+        }
+    }
+    message
 }
 
 fn is_forwarded(name: &str) -> bool {
@@ -180,21 +201,6 @@ fn amqp(value: &HeaderValue) -> AMQPValue {
         HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
         HeaderValue::Text(value) => AMQPValue::LongString(value.as_bytes().into()),
     }
-}
-
-/// The headers of a message with this id. Packed ones that cannot be read are none, so that their message is parked.
-fn headers(table: &FieldTable, id: &str) -> Headers {
-    let packed = match table.inner().get(PACKED) {
-        Some(AMQPValue::ByteArray(packed)) => Headers::unpack(packed.as_slice(), id).ok(),
-        _ => None,
-    };
-    let mut headers = packed.unwrap_or_default();
-    for (name, value) in table.into_iter().filter(|(name, _)| is_forwarded(name.as_str()) || name.as_str() == DUE) {
-        if let Some(value) = header(value) {
-            headers.set(name.to_string(), value);
-        }
-    }
-    headers
 }
 
 /// The reason of the last dead-lettering. RabbitMQ writes it into a header from 3.13 on, and into `x-death`, whose
@@ -286,6 +292,14 @@ mod tests {
         receive(delivery)
     }
 
+    /// What a consumer receives of a message that is written in this form.
+    fn sent(message: &Message, form: MessageForm, delay: Option<Delay>) -> ReceivedMessage {
+        let written = write(message, form, delay, 0).expect("fits");
+        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, written.body.into_owned());
+        delivery.properties = *written.properties;
+        receive(delivery)
+    }
+
     #[test]
     fn a_message_is_received_as_it_was_published() {
         let mut message = Message {
@@ -296,10 +310,9 @@ mod tests {
         };
         message.headers.set("carteiro-attempt", HeaderValue::Int(3));
         message.headers.set("traceparent", HeaderValue::Text("00-aa".into()));
-        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
-        delivery.properties = properties(&message, HeaderForm::Named, None, 1_790_000_000_123).expect("fits");
-        assert_eq!(delivery.properties.timestamp(), &Some(1_790_000_000));
-        assert_eq!(receive(delivery).message, message);
+        assert_eq!(sent(&message, MessageForm::Named, None).message, message);
+        let written = write(&message, MessageForm::Named, None, 1_790_000_000_123).expect("fits");
+        assert_eq!(written.properties.timestamp(), &Some(1_790_000_000));
     }
 
     /// A delivery as routers make it.
@@ -322,55 +335,50 @@ mod tests {
     #[test]
     fn a_packed_delivery_is_received_as_it_was_published() {
         let message = delivery();
-        let mut sent = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
-        sent.properties = properties(&message, HeaderForm::Packed, None, 0).expect("fits");
-        let names: Vec<_> = sent.properties.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(names, [PACKED]);
-        let received = receive(sent).message;
+        let received = sent(&message, MessageForm::Packed, None).message;
         assert_eq!(sorted(&received.headers), sorted(&message.headers));
         assert_eq!(Message { headers: message.headers.clone(), ..received }, message);
     }
 
     #[test]
-    fn the_due_time_and_the_wait_of_a_packed_delivery_stay_headers_of_their_own() {
+    fn the_due_time_and_the_wait_of_a_packed_delivery_are_headers_of_their_own() {
         let delay = Delay { due: 1_790_000_005_000, whole: 5_000 };
-        let mut sent = Delivery::mock(1, "x".into(), "5s.slow".into(), false, vec![]);
-        sent.properties = properties(&delivery(), HeaderForm::Packed, Some(delay), 0).expect("fits");
-        let received = receive(sent);
+        let received = sent(&delivery(), MessageForm::Packed, Some(delay));
         assert_eq!((received.delay, received.message.headers.int(DUE)), (Some(delay), Some(1_790_000_005_000)));
     }
 
     #[test]
-    fn packed_headers_that_are_damaged_are_none() {
-        let packed = |bytes: &[u8]| table([(PACKED, AMQPValue::ByteArray(ByteArray::from(bytes.to_vec())))]);
-        assert_eq!(received(packed(&[9, 9, 9])).message.headers, Headers::default());
-        assert_eq!(received(table([(PACKED, AMQPValue::LongInt(1))])).message.headers, Headers::default());
+    fn a_packed_message_that_is_damaged_has_neither_id_nor_headers() {
+        let mut delivery = Delivery::mock(1, "x".into(), "slow".into(), false, vec![9, 9, 9]);
+        delivery.properties = BasicProperties::default().with_content_encoding(PACKED.into());
+        let body = Bytes::from_static(&[9, 9, 9]);
+        assert_eq!(receive(delivery).message, Message { body, ..Message::default() });
     }
 
-    /// Bytes of properties on the wire, event id and type included.
+    /// Bytes of properties on the wire.
     fn encoded(properties: &BasicProperties) -> usize {
         let headers = |table: &FieldTable| {
             let value = |value: &AMQPValue| match value {
                 AMQPValue::LongLongInt(_) => 8,
                 AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
-                AMQPValue::ByteArray(bytes) => 4 + bytes.as_slice().len(),
                 other => panic!("{other:?}"),
             };
             4 + table.into_iter().map(|(name, it)| 1 + name.as_str().len() + 1 + value(it)).sum::<usize>()
         };
         let text = |text: &Option<ShortString>| text.as_ref().map_or(0, |text| 1 + text.as_str().len());
-        let texts = [properties.content_type(), properties.app_id(), properties.message_id(), properties.kind()];
+        let encoding = properties.content_encoding();
+        let texts =
+            [properties.content_type(), encoding, properties.app_id(), properties.message_id(), properties.kind()];
         let fixed = 2 + 1 + 8;
         fixed + texts.into_iter().map(text).sum::<usize>() + properties.headers().as_ref().map_or(0, headers)
     }
 
     #[test]
-    fn a_packed_delivery_has_a_hundred_bytes_of_properties_beyond_event_id_and_type_and_a_named_one_four_hundred() {
+    fn a_packed_delivery_has_twenty_bytes_of_properties_and_a_named_one_four_hundred() {
         let message = delivery();
-        let bytes = |form| encoded(&properties(&message, form, None, 0).expect("fits"));
-        let id_and_type = 1 + message.id.len() + 1 + message.kind.len();
-        let [packed, named] = [HeaderForm::Packed, HeaderForm::Named].map(|form| bytes(form) - id_and_type);
-        assert!(packed <= 100 && named > 350, "packed {packed}, named {named}");
+        let bytes = |form| encoded(&write(&message, form, None, 0).expect("fits").properties);
+        let [packed, named] = [MessageForm::Packed, MessageForm::Named].map(bytes);
+        assert!(packed <= 20 && named > 400, "packed {packed}, named {named}");
     }
 
     #[test]
@@ -381,13 +389,13 @@ mod tests {
         }
         message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
         message.headers.set(DUE, HeaderValue::Int(1));
-        let sent = properties(&message, HeaderForm::Named, None, 0).expect("fits");
-        let names: Vec<_> = sent.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
+        for form in [MessageForm::Named, MessageForm::Packed] {
+            let received = sent(&message, form, None).message.headers;
+            assert_eq!(received.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["carteiro-tenant"]);
+        }
+        let written = write(&message, MessageForm::Named, None, 0).expect("fits");
+        let names: Vec<_> = written.properties.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, ["carteiro-tenant"]);
-        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, vec![]);
-        delivery.properties = properties(&message, HeaderForm::Packed, None, 0).expect("fits");
-        let packed = receive(delivery).message.headers;
-        assert_eq!(packed.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["carteiro-tenant"]);
     }
 
     #[test]
@@ -441,14 +449,13 @@ mod tests {
     #[test]
     fn a_name_longer_than_a_short_string_is_refused_instead_of_ending_the_process() {
         let message = Message { id: "x".repeat(256), ..Message::default() };
-        assert_eq!(properties(&message, HeaderForm::Named, None, 0).err(), Some(PublishError::TooLarge));
+        assert_eq!(write(&message, MessageForm::Named, None, 0).err(), Some(PublishError::TooLarge));
     }
 
     #[test]
     fn a_delay_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
         let delay = Delay { due: 1_790_000_009_000, whole: 9000 };
-        let sent = properties(&Message::default(), HeaderForm::Named, Some(delay), 0).expect("fits");
-        let received = received(sent.headers().clone().expect("headers"));
+        let received = sent(&Message::default(), MessageForm::Named, Some(delay));
         assert_eq!(received.delay, Some(delay));
         assert_eq!(received.message.headers.int(DUE), Some(1_790_000_009_000));
         assert_eq!(received.message.headers.int(WAIT), None);

@@ -54,7 +54,7 @@ pub(super) struct PublishRequest<'a> {
     pub(super) kind: ChannelKind,
     pub(super) exchange: &'a str,
     pub(super) key: &'a str,
-    pub(super) properties: BasicProperties,
+    pub(super) properties: Box<BasicProperties>,
     pub(super) body: &'a [u8],
 }
 
@@ -274,7 +274,7 @@ impl ConfirmChannel {
     async fn publish(&self, request: PublishRequest<'_>) -> lapin::Result<Confirmation> {
         let PublishRequest { exchange, key, properties, body, .. } = request;
         let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let mut publish = pin!(self.channel.basic_publish(exchange.into(), key.into(), options, body, properties));
+        let mut publish = pin!(self.channel.basic_publish(exchange.into(), key.into(), options, body, *properties));
         let confirm = poll_fn(|context| {
             let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
             publish.as_mut().poll(context)
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_request_for_an_event_has_one_queue_whatever_its_key_and_one_for_a_log_or_an_event_put_aside_has_none() {
         let queue = |kind, key| {
-            let properties = BasicProperties::default();
+            let properties = Box::default();
             PublishRequest { kind, exchange: "", key, properties, body: &[] }.queue()
         };
         assert_eq!(queue(ChannelKind::Ingest, "acme.7.-.ticket.created"), Some(INTAKE));

@@ -1,15 +1,20 @@
 //! Headers in few bytes, for messages between routers and deliverers and for the embedded broker's file: what brokers do with
 //! a message costs by the byte, and names take most of them.
 //!
-//! The first byte is the version of the form. Each header follows as its key, and its value: a number as a signed varint, a
+//! The first byte of packed headers is the version of the form. Each header follows as its key, and its value: a number as a signed varint, a
 //! text with its length before it. A name without a key is written out. What follows from other headers is left out: the
 //! delivery's id, where it is the UUIDv5 of the others, and the part, where it is the first.
+//!
+//! A packed message is the version of the form, the id, the type and the packed headers, each with its length before it, and
+//! the body.
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{
     ACCEPTED_AT, ATTEMPT, CANARY, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, HOPS, HeaderValue,
-    Headers, LAST, PART, RECORD, REPLAY, REQUEUED, REVISION, SCHEMA, SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT,
+    Headers, LAST, Message, PART, RECORD, REPLAY, REQUEUED, REVISION, SCHEMA, SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT,
     TRACESTATE,
 };
 use crate::{EventId, Part, delivery_id};
@@ -46,11 +51,36 @@ const NAMES: [&str; 22] = [
 const NAMED: u8 = 0;
 /// Added to twice the key of a header whose value is a text.
 const TEXT: u8 = 1;
+/// Bytes of the largest number.
+const LONGEST_VARINT: usize = 10;
 
-/// The bytes are no packed headers, or of a later version.
+/// The bytes are no packed headers or message, or of a later version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the packed headers are damaged, or of a later version")]
 pub struct BadPacked;
+
+impl Message {
+    /// The packed form of the message, with those headers whose names are wanted.
+    pub fn pack(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<u8> {
+        let headers = self.headers.pack(&self.id, is_wanted);
+        let lengths = 1 + 3 * LONGEST_VARINT;
+        let mut bytes = Vec::with_capacity(lengths + self.id.len() + self.kind.len() + headers.len() + self.body.len());
+        bytes.push(PACKED_VERSION);
+        put_bytes(&mut bytes, self.id.as_bytes());
+        put_bytes(&mut bytes, self.kind.as_bytes());
+        put_bytes(&mut bytes, &headers);
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    /// Reads a packed message, whose body stays where it is.
+    pub fn unpack(bytes: &Bytes) -> Result<Self, BadPacked> {
+        let mut rest = versioned(bytes)?;
+        let (id, kind) = (take_text(&mut rest)?.to_owned(), take_text(&mut rest)?.to_owned());
+        let headers = Headers::unpack(take_bytes(&mut rest)?, &id)?;
+        Ok(Self { id, kind, headers, body: bytes.slice_ref(rest) })
+    }
+}
 
 impl Headers {
     /// The packed form of those headers of a message with this id whose names are wanted.
@@ -73,11 +103,7 @@ impl Headers {
 
     /// Reads the packed headers of a message with this id.
     pub fn unpack(bytes: &[u8], id: &str) -> Result<Self, BadPacked> {
-        let (PACKED_VERSION, mut rest) =
-            bytes.split_first().map(|(version, rest)| (*version, rest)).ok_or(BadPacked)?
-        else {
-            return Err(BadPacked);
-        };
+        let mut rest = versioned(bytes)?;
         let mut headers = Self::default();
         while let Some((tag, after)) = rest.split_first() {
             rest = after;
@@ -118,17 +144,25 @@ pub fn put_packed(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     let key = NAMES.iter().position(|known| *known == name).map_or(NAMED, |place| place as u8 + 1);
     bytes.push(key << 1 | if matches!(value, HeaderValue::Text(_)) { TEXT } else { 0 });
     if key == NAMED {
-        put_text(bytes, name);
+        put_bytes(bytes, name.as_bytes());
     }
     match value {
         HeaderValue::Int(value) => put_varint(bytes, signed_to_unsigned(*value)),
-        HeaderValue::Text(text) => put_text(bytes, text),
+        HeaderValue::Text(text) => put_bytes(bytes, text.as_bytes()),
     }
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put_varint(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
+/// What follows the version.
+fn versioned(bytes: &[u8]) -> Result<&[u8], BadPacked> {
+    match bytes.split_first() {
+        Some((&PACKED_VERSION, rest)) => Ok(rest),
+        _ => Err(BadPacked),
+    }
+}
+
+fn put_bytes(bytes: &mut Vec<u8>, more: &[u8]) {
+    put_varint(bytes, more.len() as u64);
+    bytes.extend_from_slice(more);
 }
 
 /// Seven bits a byte, the lowest first; the highest bit of a byte says that more follow.
@@ -141,10 +175,14 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 fn take_text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, BadPacked> {
+    std::str::from_utf8(take_bytes(bytes)?).map_err(|_| BadPacked)
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], BadPacked> {
     let length = usize::try_from(take_varint(bytes)?).map_err(|_| BadPacked)?;
-    let (text, rest) = bytes.split_at_checked(length).ok_or(BadPacked)?;
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(BadPacked)?;
     *bytes = rest;
-    std::str::from_utf8(text).map_err(|_| BadPacked)
+    Ok(taken)
 }
 
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, BadPacked> {
@@ -227,8 +265,17 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn a_message_comes_back_as_it_was(id: String, kind: String, body: Vec<u8>, header in any_header()) {
+            let mut message = Message { id, kind, body: body.into(), ..Message::default() };
+            message.headers.set(TENANT, header);
+            prop_assert_eq!(Message::unpack(&message.pack(|_| true).into()), Ok(message));
+        }
+
+        #[test]
+        fn no_bytes_make_reading_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..64)) {
             let _ = Headers::unpack(&bytes, ID);
+            bytes[0] = PACKED_VERSION;
+            let _ = (Headers::unpack(&bytes, ID), Message::unpack(&bytes.into()));
         }
     }
 
@@ -237,6 +284,8 @@ mod tests {
         let message = delivery().to_message(Bytes::new());
         let packed = message.headers.pack(&message.id, |_| true);
         assert!(packed.len() < 80, "{} bytes", packed.len());
+        let beside = message.pack(|_| true).len() - message.id.len() - message.kind.len() - message.body.len();
+        assert!(beside < 100, "{beside} bytes beside id, type and body");
         let headers = Headers::unpack(&packed, &message.id).unwrap();
         assert_eq!(Delivery::from_message(&super::super::Message { headers, ..message }).unwrap(), delivery());
     }
@@ -256,5 +305,7 @@ mod tests {
         assert_eq!(Headers::unpack(&packed[..packed.len() - 1], ID), Err(BadPacked));
         assert_eq!(Headers::unpack(&[], ID), Err(BadPacked));
         assert_eq!(Headers::unpack(&[3], ID), Err(BadPacked));
+        assert_eq!(Message::unpack(&Bytes::from_static(&[3, 0, 0, 1, PACKED_VERSION])), Err(BadPacked));
+        assert_eq!(Message::unpack(&Bytes::from_static(&[PACKED_VERSION, 0, 0, 2, PACKED_VERSION])), Err(BadPacked));
     }
 }
