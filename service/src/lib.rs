@@ -15,6 +15,7 @@ pub mod gcra;
 pub mod http;
 mod idempotency;
 pub mod listen;
+mod log_lines;
 pub mod metrics;
 pub mod openapi;
 pub mod ops;

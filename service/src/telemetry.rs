@@ -4,6 +4,7 @@
 
 use std::io;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::ConfigError;
+use crate::log_lines::LogLines;
 
 /// Libraries whose `info` lines do not help operators. They log only warnings, unless `telemetry.level` names them.
 const NOISY: [&str; 5] = ["h2", "hyper", "hyper_util", "reqwest", "rustls"];
@@ -50,13 +52,25 @@ pub struct Console {
     pub color: bool,
 }
 
-/// Starts logging for the process, including panics. Call it once, before anything logs. Fails when `telemetry.level`
-/// is not a filter, or a logger is set already.
+/// The lines of the process.
+static LINES: OnceLock<LogLines> = OnceLock::new();
+
+/// Starts logging for the process, including panics. Call it once, before anything logs, and [`flush`] at the end. Fails
+/// when `telemetry.level` is not a filter, or a logger is set already.
 pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigError> {
-    let subscriber = subscriber(config, console, io::stderr)?;
+    let lines = LogLines::start(io::stderr()).map_err(|why| ConfigError::new("telemetry", why))?;
+    let subscriber = subscriber(config, console, LINES.get_or_init(|| lines).clone())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|why| ConfigError::new("telemetry", why))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Writes the lines that wait. Without it the end of the process loses those of its last 10 ms, except for warnings and
+/// errors.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
 }
 
 pub fn check(config: &TelemetryConfig) -> Result<(), ConfigError> {

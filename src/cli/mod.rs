@@ -163,7 +163,9 @@ pub fn main(
             return ExitCode::from(exit.code());
         }
     };
-    match run(cli, environment.into_iter().collect()) {
+    let ran = run(cli, environment.into_iter().collect());
+    service::telemetry::flush();
+    match ran {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) if error.is::<output::StdoutClosed>() => ExitCode::from(Exit::Done.code()),
         Err(error) => {

@@ -8,6 +8,7 @@ mod copy;
 mod delays;
 mod error;
 mod free_pages;
+mod gathering;
 mod logs;
 mod message;
 mod open;

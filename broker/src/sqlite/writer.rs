@@ -10,6 +10,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     command::WriterCommand,
     free_pages::FreePages,
+    gathering::Gathering,
     logs::LogEnds,
     open::BrokerFile,
     queue::MAX_GIVING_WAY,
@@ -44,6 +46,7 @@ pub(super) struct Writer {
     tables: Tables,
     space: Space,
     free_pages: FreePages,
+    gathering: Gathering,
     inbox: mpsc::Receiver<WriterCommand>,
     /// Publishes that give way, in their order.
     giving_way: VecDeque<Publish>,
@@ -78,6 +81,7 @@ impl Writer {
             tables,
             space,
             free_pages,
+            gathering: Gathering::new(Instant::now()),
             inbox,
             giving_way: VecDeque::new(),
             commands,
@@ -109,6 +113,10 @@ impl Writer {
     fn gather(&mut self) -> (Vec<Publish>, Option<EndReply>) {
         let (mut publishes, mut commands, mut bytes) = (Vec::new(), 0, 0);
         let mut next = self.wait();
+        let pause = self.gathering.pause(Instant::now());
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
         while let Some(command) = next {
             match command {
                 WriterCommand::Publish { to, row, reply } => {
@@ -131,6 +139,7 @@ impl Writer {
             let full = commands == MAX_COMMANDS || bytes >= MAX_BYTES;
             next = if full { None } else { self.inbox.try_recv().ok() };
         }
+        self.gathering.note(commands, Instant::now());
         let most = if publishes.is_empty() { MAX_COMMANDS } else { MAX_GIVING_WAY };
         for nth in 0..most {
             if nth > 0 && bytes >= MAX_BYTES {
