@@ -91,7 +91,10 @@ impl<V: Copy> Generations<V> {
         self.age(now);
         self.young.insert(id.to_ne_bytes(), value);
         if self.young.len() >= self.half {
-            self.turn(now);
+            // The next ones come as fast, so the oldest ids leave them their memory, which need not grow anew.
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+            self.since = Some(now);
         }
     }
 
@@ -104,16 +107,12 @@ impl<V: Copy> Generations<V> {
         let age = now.saturating_duration_since(*self.since.get_or_insert(now));
         if age >= self.window {
             // The youngest ids may be new, so they stay in the old generation for another window.
-            self.turn(now);
+            self.old = mem::take(&mut self.young);
+            self.since = Some(now);
         }
         if age >= self.window.saturating_mul(2) {
             self.old.clear();
         }
-    }
-
-    fn turn(&mut self, now: Instant) {
-        self.old = mem::take(&mut self.young);
-        self.since = Some(now);
     }
 }
 
