@@ -78,6 +78,9 @@ async fn a_change_is_one_line_with_its_author_and_the_request_id() {
     assert_eq!((&changed["span"]["request_id"], id.len()), (&json!(id), 32));
     let nothing = standalone.api().ask(KEY, Method::PUT, "/v1/tenants/other", Some(json!({}))).await;
     assert_eq!(nothing.0, 200);
+    let ended = standalone.logged("process.ended");
+    standalone.terminate().await;
+    ended.await;
     assert_eq!(lines_with(&[&standalone], "config.changed").len(), 1, "a write that changes nothing is not logged");
 }
 

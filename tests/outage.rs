@@ -48,25 +48,27 @@ async fn deferred(deliverer: &Process, count: usize) {
 
 /// Longest wait, in ms, that a process has reserved while the endpoint was down. The log line is written after the time
 /// was reserved, so that a busy machine makes it shorter.
-fn longest_wait_ms(deliverer: &Process) -> u64 {
+async fn longest_wait_ms(deliverer: &Process) -> u64 {
     let time = |line: &Value, name: &str| line[name].as_str().and_then(unix_ms);
-    let log = deliverer.log();
-    let waits = log.iter().filter(|line| line["message"] == "delivery.deferred" && line["reason"] == "breaker");
-    let waits = waits.filter_map(|line| Some(time(line, "next_due")?.saturating_sub(time(line, "timestamp")?)));
-    waits.max().expect("some were deferred")
+    eventually("they are logged", || async {
+        let log = deliverer.log();
+        let waits = log.iter().filter(|line| line["message"] == "delivery.deferred" && line["reason"] == "breaker");
+        waits.filter_map(|line| Some(time(line, "next_due")?.saturating_sub(time(line, "timestamp")?))).max()
+    })
+    .await
 }
 
 /// An outage in whose middle the deliverer is killed.
 async fn outage(test: &str, api: Api, deliverer: &mut Process, receiver: &Receiver, is_back: &AtomicBool) {
     let accepted = api.publish("acme", ids("waits", EVENTS)).await;
     deferred(deliverer, EVENTS).await;
-    let before = longest_wait_ms(deliverer);
+    let before = longest_wait_ms(deliverer).await;
     deliverer.kill().await;
     deliverer.restart().await;
     deferred(deliverer, EVENTS / 5).await;
     is_back.store(true, Relaxed);
     receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
-    let after = longest_wait_ms(deliverer);
+    let after = longest_wait_ms(deliverer).await;
     report(test, format_args!("waits of up to {before} ms, after the restart {after} ms"));
     assert!(before.max(after) < LONGEST_WAIT_MS, "{before} ms, {after} ms");
     let counts = receiver.counts("/crm", &accepted);
