@@ -8,8 +8,8 @@ use std::{
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Other items of `tracing` that the sources use: none of them logs a line.
-const OTHERS: [&str; 7] =
-    ["enabled!", "Level::", "field::display", "info_span!", "subscriber", "Subscriber", "Instrument"];
+const OTHERS: [&str; 8] =
+    ["enabled!", "Level", "Metadata", "field::display", "info_span!", "subscriber", "Subscriber", "Instrument"];
 
 /// The crates that log.
 pub(crate) const CRATES: [&str; 8] =

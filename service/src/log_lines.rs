@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Level, Metadata};
+use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Longest time that a line waits. What kills the process takes the waiting ones with it.
@@ -97,7 +97,7 @@ impl<'a> MakeWriter<'a> for LogLines {
         LineWriter { lines: self, is_urgent: true }
     }
 
-    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+    fn make_writer_for(&'a self, line: &tracing::Metadata<'_>) -> Self::Writer {
         LineWriter { lines: self, is_urgent: *line.level() <= Level::WARN }
     }
 }

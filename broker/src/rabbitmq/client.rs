@@ -24,6 +24,9 @@ use crate::{
     ConnectionState, Lane, Log, LogBytes, PublishError, Queue, QueueCount, QueueCounts, ReadError, Target, records,
 };
 
+/// Largest body that is packed, in bytes. A packed body is a copy; beside a larger one the bytes of properties are few.
+const LARGEST_PACKED: usize = 16 * 1024;
+
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
     pub(super) setup: SessionSetup,
@@ -166,18 +169,16 @@ impl RabbitMqClient {
     ) -> Result<(), PublishError> {
         check_key(key)?;
         // Sending it would cost the session.
-        let max_body = self.max_body.load(Relaxed);
-        if message.body.len() > max_body {
+        if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
-        let is_packed = kind == ChannelKind::Lane && self.packs_deliveries.load(Relaxed);
-        let now = (self.clock)();
-        let form = if is_packed { MessageForm::Packed } else { MessageForm::Named };
-        let mut written = message::write(message, form, delay, now)?;
-        if written.body.len() > max_body {
-            written = message::write(message, MessageForm::Named, delay, now)?;
-        }
-        let WrittenMessage { properties, body } = written;
+        let form = match kind {
+            ChannelKind::Lane if message.body.len() <= LARGEST_PACKED && self.packs_deliveries.load(Relaxed) => {
+                MessageForm::Packed
+            }
+            _ => MessageForm::Named,
+        };
+        let WrittenMessage { properties, body } = message::write(message, form, delay, (self.clock)())?;
         self.send(PublishRequest { kind, exchange, key, properties, body: &body }).await
     }
 

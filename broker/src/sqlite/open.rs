@@ -18,13 +18,14 @@ const FORMAT: i64 = STEPS.len() as i64;
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
 /// a power cut.) A page of 8 KiB holds about four deliveries. [`Space`](super::space::Space) limits the WAL.
-/// `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file.
+/// The page cache holds the largest transaction: pages that do not fit would be written before its commit, which fails on a
+/// full disk. `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
     PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    PRAGMA cache_size = -4096;
+    PRAGMA cache_size = -16384;
     PRAGMA temp_store = MEMORY;
 ";
 
