@@ -129,7 +129,17 @@ impl CapturedMessage {
             }
         }
         metadata += &format!("{:?}", message.properties.clone().with_headers(none));
-        Self { exchange: message.exchange.to_string(), metadata, record, body: message.data.clone() }
+        let mut body = message.data.clone();
+        // A delivery has its id, type and headers packed in front of its body.
+        if let Ok(packed) = schemas::Message::unpack(&body.clone().into()) {
+            metadata += &format!("\n{}\n{}\n", packed.id, packed.kind);
+            metadata.extend(packed.headers.iter().map(|(name, value)| match value {
+                schemas::HeaderValue::Int(value) => format!("{name}: {value}\n"),
+                schemas::HeaderValue::Text(value) => format!("{name}: {value}\n"),
+            }));
+            body = packed.body.into();
+        }
+        Self { exchange: message.exchange.to_string(), metadata, record, body }
     }
 }
 
