@@ -57,7 +57,7 @@ struct Intake {
 
 impl Intake {
     fn new() -> Self {
-        let duplicates = SeenConfig { ids: 500_000, window: Duration::from_secs(600) };
+        let duplicates = SeenConfig { ids: 450_000, window: Duration::from_secs(600) };
         let config = ProducerConfig {
             max_event_bytes: 1 << 20,
             max_concurrent: 1_024,

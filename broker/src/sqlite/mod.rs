@@ -3,6 +3,7 @@
 //! One thread owns the file and turns all waiting commands into one transaction (group commit). Only after its commit
 //! publishes are answered and messages handed out. Nothing is cached: a million waiting messages cost no memory.
 
+mod checkpoints;
 mod command;
 mod copy;
 mod delays;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use checkpoints::Checkpoints;
 use command::{RowTarget, SqliteSubscription, WriterCommand};
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use logs::LogEnds;
@@ -75,16 +77,17 @@ impl Sqlite {
 
     fn start(
         path: &Path,
-        file: open::BrokerFile,
+        mut file: open::BrokerFile,
         max_bytes: u64,
         logs: LogBytes,
         clock: Clock,
     ) -> Result<Self, BrokerFileError> {
         let space = Space::of(path, max_bytes).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
         let (storage, logs) = (space.state(), logs.within(space.capacity()));
+        let checkpoints = Checkpoints::start(path, &mut file.connection, space.wal_bounds())?;
         let (commands, inbox) = mpsc::channel();
         let (state_sender, connection_state) = watch::channel(ConnectionState::Ready);
-        let writer = Writer::new(file, space, logs, inbox, commands.clone(), state_sender, clock)
+        let writer = Writer::new(file, checkpoints, space, logs, (commands.clone(), inbox), state_sender, clock)
             .map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());

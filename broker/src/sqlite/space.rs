@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use service::atomic_file::folder_of;
 use tokio::sync::watch;
 
-use super::command::RowTarget;
+use super::{checkpoints::WalBounds, command::RowTarget};
 use crate::Queue;
 
 const MIB: u64 = 1024 * 1024;
@@ -21,9 +21,8 @@ const MIB: u64 = 1024 * 1024;
 const LARGEST_RESERVE: u64 = 1024 * MIB;
 /// Smallest reserve, in bytes, or a quarter of a smaller file system: a write-ahead log and some transactions fit into it.
 const SMALLEST_RESERVE: u64 = 16 * MIB;
-/// Largest write-ahead log between two checkpoints, in bytes. All wait for a checkpoint: one of 32 MiB takes 90 ms where one
-/// of 4 MiB takes 13, on a disk that flushes in 0.1 ms.
-const LARGEST_WAL: u64 = 4 * MIB;
+/// Largest write-ahead log, in bytes, that is not written back yet.
+const WRITTEN_BACK: u64 = 4 * MIB;
 /// Bytes of the ballast.
 const BALLAST: u64 = 4 * MIB;
 /// Longest time between two looks at the file system.
@@ -84,9 +83,11 @@ impl Bounds {
         (self.total / 10).min(LARGEST_RESERVE).max(SMALLEST_RESERVE.min(self.total / 4))
     }
 
-    /// Bytes of the write-ahead log after which it is written into the file.
-    fn wal(self) -> u64 {
-        (self.reserve() / 4).min(LARGEST_WAL)
+    /// What the write-ahead log may have of the reserve.
+    fn wal(self) -> WalBounds<u64> {
+        let reserve = self.reserve();
+        let written_back = (reserve / 4).min(WRITTEN_BACK);
+        WalBounds { written_back, most: (reserve / 2).min(4 * written_back) }
     }
 
     /// Decides what may be stored, with the reason if events may not. A closed intake opens only when an eighth more is
@@ -154,11 +155,8 @@ impl Space {
         self.bounds.max_bytes.map_or(self.bounds.total, |most| most.min(self.bounds.total))
     }
 
-    /// Makes SQLite keep its write-ahead log within the reserve.
-    pub(super) fn limit_wal(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let (bytes, page_size) = (self.bounds.wal(), pragma(connection, "page_size")?);
-        connection.pragma_update(None, "wal_autocheckpoint", i64::try_from(bytes / page_size).unwrap_or(i64::MAX))?;
-        connection.pragma_update(None, "journal_size_limit", i64::try_from(bytes).unwrap_or(i64::MAX))
+    pub(super) fn wal_bounds(&self) -> WalBounds<u64> {
+        self.bounds.wal()
     }
 
     /// Prepares for storing `bytes`: looks again if the last look was a while ago, or the room that it found may be used
@@ -285,7 +283,8 @@ mod tests {
         for (total, reserve) in reserves {
             let bounds = Bounds { total: total * MIB, max_bytes: None };
             assert_eq!(bounds.reserve(), reserve * MIB, "of {total} MiB");
-            assert!(bounds.wal() <= bounds.reserve() / 4 && bounds.wal() <= LARGEST_WAL);
+            let WalBounds { written_back, most } = bounds.wal();
+            assert!(written_back < most && most <= bounds.reserve() / 2 && written_back <= WRITTEN_BACK);
         }
     }
 

@@ -19,6 +19,7 @@ use service::Clock;
 use tokio::sync::{oneshot, watch};
 
 use super::{
+    checkpoints::Checkpoints,
     command::WriterCommand,
     free_pages::FreePages,
     gathering::Gathering,
@@ -34,8 +35,10 @@ pub(super) const CLOSED: &str = "the embedded broker is closed";
 
 /// Largest number of commands in one transaction: many share the disk's flush, and still end quickly.
 const MAX_COMMANDS: usize = 512;
-/// Largest size of the publishes in one transaction, in bytes.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Largest size of the publishes in one transaction, in bytes: what comes meanwhile waits for its end.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Size from which on a publish gives way, in bytes. A few of them take as long as hundreds of others.
+const LARGE: usize = 64 * 1024;
 /// Pause before a file that could not be written is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest sleep. The clock may jump, and a sleep does not notice that.
@@ -43,6 +46,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     file: BrokerFile,
+    checkpoints: Checkpoints,
     tables: Tables,
     space: Space,
     free_pages: FreePages,
@@ -64,20 +68,20 @@ type EndReply = Option<oneshot::Sender<()>>;
 impl Writer {
     pub(super) fn new(
         file: BrokerFile,
+        checkpoints: Checkpoints,
         mut space: Space,
         logs: LogBytes,
-        inbox: mpsc::Receiver<WriterCommand>,
-        commands: mpsc::Sender<WriterCommand>,
+        (commands, inbox): (mpsc::Sender<WriterCommand>, mpsc::Receiver<WriterCommand>),
         connection_state: watch::Sender<ConnectionState>,
         clock: Clock,
     ) -> rusqlite::Result<Self> {
-        space.limit_wal(&file.connection)?;
         // The room is known, and shown, before the first message.
         space.prepare(&file.connection, 0);
         let tables = Tables::load(&file.connection, logs)?;
         let free_pages = FreePages::of(&file.connection)?;
         Ok(Self {
             file,
+            checkpoints,
             tables,
             space,
             free_pages,
@@ -121,7 +125,7 @@ impl Writer {
             match command {
                 WriterCommand::Publish { to, row, reply } => {
                     let publish = Publish { to, row, reply };
-                    if to.gives_way() {
+                    if to.gives_way() || publish.row.size() >= LARGE {
                         self.giving_way.push_back(publish);
                     } else {
                         bytes += publish.row.size();
@@ -310,6 +314,7 @@ impl Writer {
     fn close(mut self, end: EndReply) {
         self.connection_state.send_replace(ConnectionState::Away(CLOSED.into()));
         self.tables.remove_all_consumers();
+        self.checkpoints.end(&mut self.file.connection);
         // Saves the next start a recovery. A failure costs nothing else.
         let checkpoint = self.file.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = checkpoint {
@@ -351,8 +356,8 @@ mod tests {
         sqlite::{command::RowTarget, message::MessageRow, open},
     };
 
-    fn publish(to: &Target) -> WriterCommand {
-        let row = Arc::new(MessageRow::of(to, &Message::default()));
+    fn publish(to: &Target, bytes: usize) -> WriterCommand {
+        let row = Arc::new(MessageRow::of(to, &Message { body: vec![0; bytes].into(), ..Message::default() }));
         WriterCommand::Publish { to: RowTarget::of(to), row, reply: oneshot::channel().0 }
     }
 
@@ -364,18 +369,26 @@ mod tests {
         [fast, publishes.len() - fast]
     }
 
-    #[test]
-    fn publishes_that_give_way_come_last_and_few_at_once_and_all_before_the_end() {
+    /// A writer that is not run, in a folder, and its inbox.
+    fn writer() -> (Writer, mpsc::Sender<WriterCommand>, TempDir) {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("broker.db");
-        let file = open::open(&path).expect("it opens");
+        let mut file = open::open(&path).expect("it opens");
         let space = Space::of(&path, 0).expect("room");
+        let checkpoints = Checkpoints::start(&path, &mut file.connection, space.wal_bounds()).expect("it starts");
         let (commands, inbox) = mpsc::channel();
         let state = watch::channel(ConnectionState::Ready).0;
-        let mut writer = Writer::new(file, space, LogBytes::default(), inbox, commands.clone(), state, Arc::new(|| 0))
-            .expect("tables");
+        let (logs, channel) = (LogBytes::default(), (commands.clone(), inbox));
+        let writer = Writer::new(file, checkpoints, space, logs, channel, state, Arc::new(|| 0)).expect("tables");
+        (writer, commands, folder)
+    }
+
+    #[test]
+    fn publishes_that_give_way_come_last_and_few_at_once_and_all_before_the_end() {
+        let (mut writer, commands, _folder) = writer();
         let [fast, slow] = Lane::ALL.map(|lane| Target::Lane(lane, None));
-        let send = |to: &Target, times: usize| (0..times).for_each(|_| commands.send(publish(to)).expect("it is open"));
+        let send =
+            |to: &Target, times: usize| (0..times).for_each(|_| commands.send(publish(to, 0)).expect("it is open"));
         send(&slow, 3 * MAX_GIVING_WAY);
         send(&fast, 1);
         assert_eq!(counts(&mut writer), [1, MAX_GIVING_WAY]);
@@ -386,5 +399,19 @@ mod tests {
         send(&slow, 2 * MAX_GIVING_WAY);
         commands.send(WriterCommand::Abandon).expect("it is open");
         assert_eq!(counts(&mut writer), [0, 2 * MAX_GIVING_WAY]);
+    }
+
+    #[test]
+    fn large_publishes_come_last_and_by_the_megabyte() {
+        let (mut writer, commands, _folder) = writer();
+        let fast = Target::Lane(Lane::Fast, None);
+        for bytes in [MAX_BYTES, MAX_BYTES, LARGE, 0] {
+            commands.send(publish(&fast, bytes)).expect("it is open");
+        }
+        let mut next = || writer.gather().0.iter().map(|publish| publish.row.body.len()).collect::<Vec<_>>();
+        assert_eq!(next(), [0, MAX_BYTES]);
+        commands.send(publish(&fast, 1)).expect("it is open");
+        assert_eq!(next(), [1, MAX_BYTES]);
+        assert_eq!(next(), [LARGE]);
     }
 }
