@@ -1,5 +1,6 @@
 //! Events that are published while nothing can be delivered, and then are delivered all at once. On the embedded broker the
-//! endpoint answers 503 meanwhile; on a RabbitMQ the deliverer is not running yet.
+//! endpoint answers 503 meanwhile, so what the deliverer has deferred by then returns when its time comes; on a RabbitMQ the
+//! deliverer is not running yet.
 
 use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -12,7 +13,6 @@ use tokio::time::interval;
 use super::{
     Bench, Options,
     deliveries::{Counts, Deliveries},
-    http_run::LONGEST_PAUSE,
     load::{Load, tenant},
     processes::Processes,
     progress,
@@ -24,6 +24,8 @@ use crate::cli::output;
 
 /// Interval at which memory and file are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// Longest time without an arrival: a little more than the longest wait of a deferred delivery. What has not arrived then is lost.
+const LONGEST_PAUSE: Duration = Duration::from_secs(660);
 /// Connections that publish. Each request has many events.
 const CONNECTIONS: u32 = 8;
 /// A breaker that opens for a second only: how long it stays open is a setting, and not what is measured.
@@ -100,7 +102,10 @@ async fn measure(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Backlog> {
     let all = known + args.events;
     let deliveries = Arc::new(Deliveries::new(all, 1));
     let receiver = Receiver::start(deliveries.clone(), Duration::ZERO).await?;
-    let mut processes = Processes::prepare(bench, &tenant(1, receiver.address), &SETTINGS)?;
+    let mut tenant = tenant(1, receiver.address);
+    // Beyond it, what waits for an endpoint becomes dead letters.
+    tenant["endpoints"][0]["max_backlog"] = all.into();
+    let mut processes = Processes::prepare(bench, &tenant, &SETTINGS)?;
     let roles: &[_] = if is_embedded { &["standalone"] } else { &["producer", "router"] };
     for role in roles {
         processes.start(role).await?;

@@ -17,7 +17,7 @@ use super::{
 use crate::cli::output;
 
 /// Longest time without an arrival. What has not arrived then is lost.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Largest number of events that are published before the measured ones: connections are opened.
 const MAX_WARM_UP: u64 = 1_000;
 
