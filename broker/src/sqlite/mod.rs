@@ -1,7 +1,8 @@
 //! The embedded durable broker: one SQLite file, one machine, one process that writes.
 //!
 //! One thread owns the file and turns all waiting commands into one transaction (group commit). Only after its commit
-//! publishes are answered and messages handed out. Nothing is cached: a million waiting messages cost no memory.
+//! publishes are answered and messages handed out. Another thread writes the write-ahead log back into the file. Nothing is
+//! cached: a million waiting messages cost no memory.
 
 mod checkpoints;
 mod command;

@@ -17,7 +17,8 @@ const STEPS: [&str; 3] = [TABLES, INGEST_SLOW, PACKED_HEADERS];
 const FORMAT: i64 = STEPS.len() as i64;
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
-/// a power cut.) A page of 8 KiB holds about four deliveries. [`Space`](super::space::Space) limits the WAL.
+/// a power cut.) A page of 8 KiB holds about four deliveries. [`Checkpoints`](super::checkpoints::Checkpoints)
+/// keeps the WAL small.
 /// The page cache holds the largest transaction: pages that do not fit would be written before its commit, which fails on a
 /// full disk. `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file.
 const SETTINGS: &str = "
