@@ -172,14 +172,14 @@ impl RabbitMqClient {
         if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
-        let form = match kind {
-            ChannelKind::Lane if message.body.len() <= LARGEST_PACKED && self.packs_deliveries.load(Relaxed) => {
-                MessageForm::Packed
-            }
-            _ => MessageForm::Named,
-        };
+        let form = if matches!(kind, ChannelKind::Lane) { self.delivery_form(message) } else { MessageForm::Named };
         let WrittenMessage { properties, body } = message::write(message, form, delay, (self.clock)())?;
         self.send(PublishRequest { kind, exchange, key, properties, body: &body }).await
+    }
+
+    fn delivery_form(&self, delivery: &Message) -> MessageForm {
+        let is_packed = delivery.body.len() <= LARGEST_PACKED && self.packs_deliveries.load(Relaxed);
+        if is_packed { MessageForm::Packed } else { MessageForm::Named }
     }
 
     async fn send(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {

@@ -57,7 +57,7 @@ impl RowTarget {
     /// True for a message that nobody is to get at once. Others are stored first.
     pub(super) fn gives_way(self) -> bool {
         match self {
-            // An event that is put aside is stored at once, because until then it holds a place among those that are routed.
+            // An event that is put aside is none of them, because until it is stored it holds a place among those that are routed.
             Self::Queue(queue) => queue == Queue::Lane(Lane::Slow),
             Self::Delayed(..) | Self::Log(_) => true,
         }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, DEFAULT_NAME, wal::CheckpointMode};
 
 use super::space::pragma;
 
@@ -28,6 +28,14 @@ pub(super) struct FreePages {
     next_step: Instant,
 }
 
+/// What a step did.
+enum Step {
+    /// Something, and there may be more to do.
+    Done,
+    /// Nothing, and there is nothing to do for a while.
+    Nothing,
+}
+
 impl FreePages {
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self { can_shrink: can_shrink(connection)?, is_cut_missing: false, next_step: Instant::now() })
@@ -44,10 +52,9 @@ impl FreePages {
             return;
         }
         let begin = Instant::now();
-        let was_cut_missing = self.is_cut_missing;
         let pause = match self.step(connection) {
-            Ok(()) if self.is_cut_missing || was_cut_missing => begin.elapsed() * PAUSE,
-            Ok(()) => LOOK_INTERVAL,
+            Ok(Step::Done) => begin.elapsed() * PAUSE,
+            Ok(Step::Nothing) => LOOK_INTERVAL,
             Err(error) => {
                 tracing::debug!(%error, "broker.file_not_shrunk");
                 LOOK_INTERVAL
@@ -56,20 +63,23 @@ impl FreePages {
         self.next_step = Instant::now() + pause;
     }
 
-    fn step(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn step(&mut self, connection: &Connection) -> rusqlite::Result<Step> {
         let kept = KEPT / pragma(connection, "page_size")?;
         let pages = pragma(connection, "freelist_count")?.saturating_sub(kept).min(STEP);
         if pages > 0 {
             self.is_cut_missing = true;
             let pages = i64::try_from(pages).unwrap_or(i64::MAX);
             // SQLite answers with an empty row for each page.
-            return connection.pragma(None, "incremental_vacuum", pages, |_| Ok(()));
+            connection.pragma(None, "incremental_vacuum", pages, |_| Ok(()))?;
+            return Ok(Step::Done);
         }
         if self.is_cut_missing {
-            self.is_cut_missing = false;
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            let (frames, written_back) = connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE)?;
+            // A reader, or another checkpoint, may keep this one from its end.
+            self.is_cut_missing = written_back < frames;
+            return Ok(if self.is_cut_missing { Step::Nothing } else { Step::Done });
         }
-        Ok(())
+        Ok(Step::Nothing)
     }
 }
 

@@ -21,8 +21,8 @@ const MIB: u64 = 1024 * 1024;
 const LARGEST_RESERVE: u64 = 1024 * MIB;
 /// Smallest reserve, in bytes, or a quarter of a smaller file system: a write-ahead log and some transactions fit into it.
 const SMALLEST_RESERVE: u64 = 16 * MIB;
-/// Largest write-ahead log, in bytes, that is not written back yet.
-const WRITTEN_BACK: u64 = 4 * MIB;
+/// Size of the write-ahead log, in bytes, from which on it is written back into the file.
+const CHECKPOINT_FROM: u64 = 4 * MIB;
 /// Bytes of the ballast.
 const BALLAST: u64 = 4 * MIB;
 /// Longest time between two looks at the file system.
@@ -86,8 +86,8 @@ impl Bounds {
     /// What the write-ahead log may have of the reserve.
     fn wal(self) -> WalBounds<u64> {
         let reserve = self.reserve();
-        let written_back = (reserve / 4).min(WRITTEN_BACK);
-        WalBounds { written_back, most: (reserve / 2).min(4 * written_back) }
+        let thread_from = (reserve / 4).min(CHECKPOINT_FROM);
+        WalBounds { thread_from, writer_from: (reserve / 2).min(4 * thread_from) }
     }
 
     /// Decides what may be stored, with the reason if events may not. A closed intake opens only when an eighth more is
@@ -283,8 +283,8 @@ mod tests {
         for (total, reserve) in reserves {
             let bounds = Bounds { total: total * MIB, max_bytes: None };
             assert_eq!(bounds.reserve(), reserve * MIB, "of {total} MiB");
-            let WalBounds { written_back, most } = bounds.wal();
-            assert!(written_back < most && most <= bounds.reserve() / 2 && written_back <= WRITTEN_BACK);
+            let WalBounds { thread_from, writer_from } = bounds.wal();
+            assert!(thread_from < writer_from && writer_from <= reserve * MIB / 2, "of {total} MiB");
         }
     }
 

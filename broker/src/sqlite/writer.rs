@@ -35,10 +35,11 @@ pub(super) const CLOSED: &str = "the embedded broker is closed";
 
 /// Largest number of commands in one transaction: many share the disk's flush, and still end quickly.
 const MAX_COMMANDS: usize = 512;
-/// Largest size of the publishes in one transaction, in bytes: what comes meanwhile waits for its end.
+/// Size of the publishes in one transaction, in bytes, after which it takes no further one: what comes meanwhile waits for its
+/// end. Those that give way have as many bytes of their own.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Size from which on a publish gives way, in bytes. A few of them take as long as hundreds of others.
-const LARGE: usize = 64 * 1024;
+/// Size from which on a publish gives way, in bytes. A few of that size take as long as hundreds of others.
+const LARGE_BYTES: usize = 64 * 1024;
 /// Pause before a file that could not be written is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest sleep. The clock may jump, and a sleep does not notice that.
@@ -125,7 +126,7 @@ impl Writer {
             match command {
                 WriterCommand::Publish { to, row, reply } => {
                     let publish = Publish { to, row, reply };
-                    if to.gives_way() || publish.row.size() >= LARGE {
+                    if to.gives_way() || publish.row.size() >= LARGE_BYTES {
                         self.giving_way.push_back(publish);
                     } else {
                         bytes += publish.row.size();
@@ -145,8 +146,9 @@ impl Writer {
         }
         self.gathering.note(commands, Instant::now());
         let most = if publishes.is_empty() { MAX_COMMANDS } else { MAX_GIVING_WAY };
-        for nth in 0..most {
-            if nth > 0 && bytes >= MAX_BYTES {
+        let mut bytes = 0;
+        for _ in 0..most {
+            if bytes >= MAX_BYTES {
                 break;
             }
             let Some(publish) = self.giving_way.pop_front() else { break };
@@ -402,16 +404,25 @@ mod tests {
     }
 
     #[test]
+    fn publishes_that_give_way_have_bytes_of_their_own() {
+        let (mut writer, commands, _folder) = writer();
+        let [fast, slow] = Lane::ALL.map(|lane| Target::Lane(lane, None));
+        (0..3).for_each(|_| commands.send(publish(&slow, 0)).expect("it is open"));
+        (0..40).for_each(|_| commands.send(publish(&fast, MAX_BYTES / 20)).expect("it is open"));
+        assert_eq!(counts(&mut writer), [20, 3]);
+    }
+
+    #[test]
     fn large_publishes_come_last_and_by_the_megabyte() {
         let (mut writer, commands, _folder) = writer();
         let fast = Target::Lane(Lane::Fast, None);
-        for bytes in [MAX_BYTES, MAX_BYTES, LARGE, 0] {
+        for bytes in [MAX_BYTES, MAX_BYTES, LARGE_BYTES, 0] {
             commands.send(publish(&fast, bytes)).expect("it is open");
         }
         let mut next = || writer.gather().0.iter().map(|publish| publish.row.body.len()).collect::<Vec<_>>();
         assert_eq!(next(), [0, MAX_BYTES]);
         commands.send(publish(&fast, 1)).expect("it is open");
         assert_eq!(next(), [1, MAX_BYTES]);
-        assert_eq!(next(), [LARGE]);
+        assert_eq!(next(), [LARGE_BYTES]);
     }
 }
