@@ -122,7 +122,8 @@ impl Endpoint {
     pub const SHORTEST_TIMEOUT: Span = Span::milliseconds(100);
 
     const MAX_IN_FLIGHT: u32 = 64;
-    const MAX_BACKLOG: u64 = 100_000;
+    /// Largest number of waiting deliveries of an endpoint that does not say.
+    pub const MAX_BACKLOG: u64 = 100_000;
 }
 
 /// Whether deliveries are posted to an endpoint.

@@ -172,7 +172,7 @@ impl RabbitMqClient {
         if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
-        let form = if matches!(kind, ChannelKind::Lane) { self.delivery_form(message) } else { MessageForm::Named };
+        let form = if kind == ChannelKind::Lane { self.delivery_form(message) } else { MessageForm::Named };
         let WrittenMessage { properties, body } = message::write(message, form, delay, (self.clock)())?;
         self.send(PublishRequest { kind, exchange, key, properties, body: &body }).await
     }

@@ -146,13 +146,13 @@ impl Writer {
         }
         self.gathering.note(commands, Instant::now());
         let most = if publishes.is_empty() { MAX_COMMANDS } else { MAX_GIVING_WAY };
-        let mut bytes = 0;
+        let mut given_way = 0;
         for _ in 0..most {
-            if bytes >= MAX_BYTES {
+            if given_way >= MAX_BYTES {
                 break;
             }
             let Some(publish) = self.giving_way.pop_front() else { break };
-            bytes += publish.row.size();
+            given_way += publish.row.size();
             publishes.push(publish);
         }
         (publishes, None)

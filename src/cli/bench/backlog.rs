@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Dura
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
+use schemas::Endpoint;
 use serde::Serialize;
 use service::Exit;
 use tokio::time::interval;
@@ -104,7 +105,7 @@ async fn measure(bench: &Bench<'_>, args: &Args) -> anyhow::Result<Backlog> {
     let receiver = Receiver::start(deliveries.clone(), Duration::ZERO).await?;
     let mut tenant = tenant(1, receiver.address);
     // Beyond it, what waits for an endpoint becomes dead letters.
-    tenant["endpoints"][0]["max_backlog"] = all.max(100_000).into();
+    tenant["endpoints"][0]["max_backlog"] = all.max(Endpoint::MAX_BACKLOG).into();
     let mut processes = Processes::prepare(bench, &tenant, &SETTINGS)?;
     let roles: &[_] = if is_embedded { &["standalone"] } else { &["producer", "router"] };
     for role in roles {
