@@ -143,6 +143,7 @@ impl Replay<'_> {
         let again = Delivery {
             revision,
             accepted_at: now,
+            first_accepted_at: Some(dead.first_accepted_at.unwrap_or(dead.accepted_at)),
             attempt: 1,
             due: None,
             first_at: None,

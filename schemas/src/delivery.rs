@@ -56,6 +56,8 @@ pub struct Delivery {
     pub event_time: u64,
     /// Time of acceptance, in unix milliseconds; the delivery's age counts from it.
     pub accepted_at: u64,
+    /// Time of the event's first acceptance, in unix milliseconds, where a replay or a resend has reset `accepted_at`.
+    pub first_accepted_at: Option<u64>,
     /// Ids of the subscriptions that matched, at most [`MAX_SUBSCRIPTIONS`]; for explanation only.
     pub subscriptions: Vec<String>,
     /// Revision of the configuration in which the endpoint was chosen; 0 where revisions cannot be compared.
@@ -108,6 +110,7 @@ impl Delivery {
             part,
             event_time: accepted_at,
             accepted_at,
+            first_accepted_at: None,
             subscriptions: Vec::new(),
             revision: 0,
             attempt: 1,

@@ -92,7 +92,8 @@ impl JsonSchema for Id {
 }
 
 /// An event's id: `[A-Za-z0-9-]{1,64}`, a UUIDv7 unless the producer gives one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct EventId(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

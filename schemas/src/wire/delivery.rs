@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, HOPS, Headers, LAST,
-    MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT,
-    TEST, TRACEPARENT, TRACESTATE, hops, ms,
+    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_ACCEPTED_AT, FIRST_AT, HOPS,
+    Headers, LAST, MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION,
+    SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT, TRACESTATE, hops, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
 
@@ -32,6 +32,7 @@ impl Delivery {
             Some((EVENT_TIME, ms(self.event_time))),
             Some((REVISION, ms(self.revision))),
             Some((ATTEMPT, i64::from(self.attempt))),
+            self.first_accepted_at.map(|at| (FIRST_ACCEPTED_AT, ms(at))),
             self.first_at.map(|at| (FIRST_AT, ms(at))),
             (self.deferrals > 0).then_some((DEFERRALS, i64::from(self.deferrals))),
             (self.requeued > 0).then_some((REQUEUED, i64::from(self.requeued))),
@@ -75,6 +76,7 @@ impl Delivery {
             part: headers.text(PART).and_then(Part::parse).ok_or(BadHeader(PART))?,
             event_time: number(EVENT_TIME).ok_or(BadHeader(EVENT_TIME))?,
             accepted_at: number(ACCEPTED_AT).ok_or(BadHeader(ACCEPTED_AT))?,
+            first_accepted_at: number(FIRST_ACCEPTED_AT),
             subscriptions: headers.text(SUBSCRIPTIONS).map_or_else(Vec::new, subscription_ids),
             revision: number(REVISION).unwrap_or_default(),
             attempt: small(ATTEMPT).filter(|attempt| *attempt > 0).ok_or(BadHeader(ATTEMPT))?,

@@ -15,6 +15,8 @@ pub const SCHEMA: &str = "carteiro-schema";
 pub const TENANT: &str = "carteiro-tenant";
 /// Time of acceptance, in unix milliseconds: every age counts from it, and only a replay resets it.
 pub const ACCEPTED_AT: &str = "carteiro-accepted-at";
+/// Time of the first acceptance, in unix milliseconds; only on a delivery that was replayed or sent again.
+pub const FIRST_ACCEPTED_AT: &str = "carteiro-first-accepted-at";
 /// W3C trace context: the caller's span.
 pub const TRACEPARENT: &str = "traceparent";
 /// W3C trace context: vendors' additions.

@@ -49,6 +49,7 @@ fn headers_stay_below_4_kib_at_their_longest() {
             response_excerpt: Some("x".repeat(4_096)),
             next_due: Some("2025-07-18T17:30:22.114Z".into()),
         }),
+        first_accepted_at: Some(u64::MAX >> 1),
         hops: u32::MAX,
         traceparent: Some("0".repeat(55)),
         tracestate: Some("a".repeat(10_000)),
@@ -78,7 +79,7 @@ proptest! {
     ) {
         let given = Delivery {
             tenant: ids.0, endpoint_id: ids.1, subscriptions: ids.2,
-            event_time: times.0.into(), accepted_at: times.1.into(), due: times.2.map(Into::into), first_at: times.3.map(Into::into),
+            event_time: times.0.into(), accepted_at: times.1.into(), first_accepted_at: times.2.map(Into::into), due: times.2.map(Into::into), first_at: times.3.map(Into::into),
             attempt: counts.0, deferrals: counts.1, revision: counts.2.into(), requeued: counts.3, hops: counts.4,
             replay: texts.0, traceparent: texts.1,
             ..delivery(part)
