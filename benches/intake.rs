@@ -96,6 +96,7 @@ fn tenant() -> TenantSnapshot {
         name: None,
         versions: Default::default(),
         quota: Default::default(),
+        retention: None,
         endpoints,
         subscriptions,
         sources,

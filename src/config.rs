@@ -8,6 +8,7 @@ use std::{
 use broker::BrokerConfig;
 use control::ControlConfig;
 use deliverer::DelivererConfig;
+use history::HistoryConfig;
 use producer::ProducerConfig;
 use router::RouterConfig;
 use schemars::JsonSchema;
@@ -28,6 +29,8 @@ pub const DEFAULT_TOML: &str = concat!(
     include_str!("../broker/default.toml"),
     "\n",
     include_str!("../store/default.toml"),
+    "\n",
+    include_str!("../history/default.toml"),
     "\n",
     include_str!("../service/default.toml"),
     "\n",
@@ -63,6 +66,7 @@ pub struct Config {
     pub broker: BrokerConfig,
     #[serde(default)]
     pub store: StoreConfig,
+    pub history: HistoryConfig,
     pub http: HttpConfig,
     pub ops: OpsConfig,
     pub telemetry: TelemetryConfig,
@@ -145,7 +149,7 @@ fn check(loaded: &LoadedConfig<Config>) -> Vec<ConfigError> {
     ] {
         require(!is_zero, key, "expected at least 1");
     }
-    for found in [config.producer.validate(), config.deliverer.validate()] {
+    for found in [config.producer.validate(), config.deliverer.validate(), config.history.validate()] {
         errors.extend(found.err().map(|(key, reason)| loaded.error(key, reason)));
     }
     errors.extend(check_store(loaded));

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use history::RecorderMetrics;
 use schemas::Span;
 use service::metrics::{Label, Registry, Spec};
 
@@ -20,9 +21,12 @@ pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     vec![
         ("every process", everywhere.concat()),
         ("producer", producer::ProducerMetrics::SPECS.to_vec()),
-        ("router", router::RouterMetrics::SPECS.to_vec()),
-        ("deliverer", [deliverer::DelivererMetrics::SPECS, deliverer::CanaryMetrics::SPECS].concat()),
-        ("control", control::ControlMetrics::SPECS.to_vec()),
+        ("router", [router::RouterMetrics::SPECS, RecorderMetrics::SPECS].concat()),
+        (
+            "deliverer",
+            [deliverer::DelivererMetrics::SPECS, deliverer::CanaryMetrics::SPECS, RecorderMetrics::SPECS].concat(),
+        ),
+        ("control", [control::ControlMetrics::SPECS, control::HistoryMetrics::SPECS, RecorderMetrics::SPECS].concat()),
     ]
 }
 

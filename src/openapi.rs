@@ -52,7 +52,7 @@ const DESCRIPTION: &str = "carteiro takes ticket and message events in, and deli
     **Secrets** are shown once, when they are made, and masked as `***` from then on. A body that leaves a secret out keeps \
     it, null removes it, and a mask that is written back is refused.";
 
-const TAGS: [(&str, &str); 15] = [
+const TAGS: [(&str, &str); 16] = [
     ("events", "Publish events, and ask what one would do."),
     ("channels", "The webhook of a channel: a URL, and what is sent to it."),
     ("integrations", "URLs that queues are bound to."),
@@ -60,6 +60,7 @@ const TAGS: [(&str, &str); 15] = [
     ("subscriptions", "Which events an endpoint gets."),
     ("sources", "URLs that take vendors' webhooks in."),
     ("keys", "Keys with which a tenant's programs use this API."),
+    ("history", "What happened to events and deliveries, and sending them again."),
     ("dead letters", "Deliveries that ended without success, and their replays."),
     ("status", "Whether all is well."),
     ("usage", "What a tenant used, by day."),
@@ -71,7 +72,7 @@ const TAGS: [(&str, &str); 15] = [
 ];
 
 /// The parameters of paths, as the end of the path up to them: pattern, and what has this id.
-const PARTS: [(&str, &str, &str); 12] = [
+const PARTS: [(&str, &str, &str); 14] = [
     ("tenants/{tenant}", pattern::ID, "tenant"),
     ("endpoints/{id}", pattern::ID_OR_VIEW, "endpoint"),
     ("subscriptions/{id}", pattern::ID_OR_VIEW, "subscription"),
@@ -80,6 +81,8 @@ const PARTS: [(&str, &str, &str); 12] = [
     ("channels/{channel_id}", ANY, "channel on its platform"),
     ("queues/{queue_id}", ANY, "queue on its platform"),
     ("integrations/{id}", ANY, "integration"),
+    ("deliveries/{id}", ANY, "delivery"),
+    ("events/{id}", ANY, "event"),
     ("dead-letters/{id}", pattern::POSITION, "dead letter"),
     ("replays/{id}", ANY, "replay"),
     ("parked/{id}", pattern::POSITION, "parked message"),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use broker::{Broker, QueueCounts};
+use history::{History, Recorder};
 use schemas::{
     KeyHash, RetryPolicy,
     time::{day, millis},
@@ -41,6 +42,10 @@ pub struct ControlDependencies {
     pub store: Arc<dyn Store>,
     /// Counts the deliveries that replays make.
     pub outbox: Arc<Outbox>,
+    /// What happened to events and deliveries; none where that is not kept.
+    pub history: Option<Arc<dyn History>>,
+    /// Takes what control itself does to deliveries.
+    pub recorder: Recorder,
     /// Hash of the operator's key. Without it, no request is authorized as the operator's.
     pub operator: Option<KeyHash>,
     pub clock: Clock,

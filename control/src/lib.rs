@@ -15,6 +15,7 @@ mod endpoint_test;
 mod event_rates;
 mod findings;
 mod fleet;
+mod history;
 mod http;
 mod log_index;
 mod log_search;
@@ -31,6 +32,7 @@ mod settings;
 mod status;
 mod tenant_semaphore;
 
+pub use self::history::{FollowHistory, HistoryInput, HistoryMetrics, HistoryUpkeep, HistoryWriter};
 pub use backlog::{BacklogCount, CountError, CountMethod};
 pub use config::ControlConfig;
 pub use control::{Control, ControlDependencies};

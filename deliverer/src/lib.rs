@@ -24,6 +24,7 @@ mod verdict;
 use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Lane, Prefetch, Settlement};
+use history::Recorder;
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
@@ -62,6 +63,8 @@ pub struct DelivererDependencies {
     pub outbox: Arc<Outbox>,
     /// How much is kept of each tenant's dead letters.
     pub retention: Arc<RetentionTable>,
+    /// Takes what history keeps of attempts.
+    pub recorder: Recorder,
     pub clock: Clock,
     /// Spreads retries, so that what failed together does not return together.
     pub chance: Chance,
@@ -93,7 +96,7 @@ impl Deliverer {
         metrics: DelivererMetrics,
         canaries: CanaryMetrics,
     ) -> anyhow::Result<Arc<Self>> {
-        let DelivererDependencies { broker, store, outbox, retention, clock, stop, .. } = &deps;
+        let DelivererDependencies { broker, store, outbox, retention, recorder, clock, stop, .. } = &deps;
         let uptime = UptimeClock::start();
         let slot_counts = SlotCounts { fast: config.slots, slow: config.slow_slots };
         let slots = Slots::new(slot_counts, uptime);
@@ -107,7 +110,7 @@ impl Deliverer {
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
-            reporter: Reporter::new(metrics, outbox.clone()),
+            reporter: Reporter::new(metrics, outbox.clone(), recorder.clone()),
             canaries: Canaries::new(config, canaries),
             direct: DirectTasks::default(),
             deps,
@@ -296,7 +299,7 @@ impl Deliverer {
     async fn without_attempt(&self, consumed: &ConsumedDelivery, mut decision: NotAttempted) -> Settlement {
         let now = self.now();
         let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
-        self.reporter.not_attempted(&consumed.delivery, decision, settlement, now);
+        self.reporter.not_attempted(consumed, decision, settlement, now);
         settlement
     }
 

@@ -142,7 +142,7 @@ impl MaskedTexts {
         self.0.first().map_or(0, String::len)
     }
 
-    fn mask<'a>(&self, response: Cow<'a, str>) -> Cow<'a, str> {
+    pub(crate) fn mask<'a>(&self, response: Cow<'a, str>) -> Cow<'a, str> {
         self.0.iter().fold(response, |response, text| match response.contains(text.as_str()) {
             true => Cow::Owned(response.replace(text.as_str(), MASK)),
             false => response,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use broker::{Lane, Settlement};
+use history::{AttemptRecord, Post, Record, RecordedDelivery, RecordedVerdict, Recorder};
 use schemas::{Counts, DeadReason, Delivery, Finding, Message, OutcomeClass, ParkReason, time::rfc3339, wire};
 use store::Outbox;
 
@@ -21,12 +22,13 @@ pub(crate) struct Reporter {
     fast: PathMetrics,
     slow: PathMetrics,
     outbox: Arc<Outbox>,
+    recorder: Recorder,
 }
 
 impl Reporter {
-    pub(crate) fn new(metrics: DelivererMetrics, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(metrics: DelivererMetrics, outbox: Arc<Outbox>, recorder: Recorder) -> Self {
         let [direct, fast, slow] = Path::ALL.map(|path| PathMetrics::of(&metrics, path));
-        Self { metrics, direct, fast, slow, outbox }
+        Self { metrics, direct, fast, slow, outbox, recorder }
     }
 
     pub(crate) fn attempt_begins(&self, consumed: &ConsumedDelivery, now: u64) {
@@ -55,7 +57,7 @@ impl Reporter {
     /// Reports a settled attempt. A delivery that was given back has not ended, and is reported again.
     pub(crate) fn settled(&self, consumed: &ConsumedDelivery, concluded: &Concluded, settlement: Settlement) {
         let ConsumedDelivery { delivery, body, .. } = consumed;
-        let Concluded { attempt, verdict, at } = concluded;
+        let Concluded { attempt, verdict, at, .. } = concluded;
         let (label, delivered, dead) = match (settlement, verdict) {
             (Settlement::Again, _) => ("given_back", 0, 0),
             (Settlement::Done, Verdict::Delivered) => ("delivered", 1, 0),
@@ -71,6 +73,9 @@ impl Reporter {
         );
         if let (Settlement::Done, Verdict::Dead(reason)) = (settlement, verdict) {
             self.dead(delivery, delivery.attempt, *reason);
+        }
+        if settlement == Settlement::Done {
+            self.recorder.record(|| attempt_record(consumed, concluded));
         }
         let bytes = body.len() as u64;
         self.usage(delivery, *at, Counts { attempts: 1, bytes, delivered, dead, ..Counts::default() });
@@ -88,7 +93,14 @@ impl Reporter {
         );
     }
 
-    pub(crate) fn not_attempted(&self, delivery: &Delivery, decision: NotAttempted, settlement: Settlement, now: u64) {
+    pub(crate) fn not_attempted(
+        &self,
+        consumed: &ConsumedDelivery,
+        decision: NotAttempted,
+        settlement: Settlement,
+        now: u64,
+    ) {
+        let ConsumedDelivery { delivery, tenant_created, .. } = consumed;
         match decision {
             NotAttempted::Deferred { due, reason, .. } => {
                 self.metrics.deferrals.with_label_values(&[reason.as_str()]).inc();
@@ -100,6 +112,9 @@ impl Reporter {
             }
             NotAttempted::Dead(reason) if settlement == Settlement::Done => {
                 self.dead(delivery, delivery.attempt.saturating_sub(1), reason);
+                self.recorder.record(|| {
+                    Record::Attempt(Box::new(AttemptRecord::without_attempt(delivery, *tenant_created, reason, now)))
+                });
                 self.usage(delivery, now, Counts { dead: 1, ..Counts::default() });
             }
             NotAttempted::Dead(_) => {}
@@ -154,6 +169,35 @@ impl Reporter {
             Path::Lane(Lane::Slow) => &self.slow,
         }
     }
+}
+
+/// What history keeps of an attempt.
+fn attempt_record(consumed: &ConsumedDelivery, concluded: &Concluded) -> Record {
+    let delivery = &consumed.delivery;
+    let Concluded { attempt, verdict, began, details, .. } = concluded;
+    let post = Post {
+        outcome: attempt.outcome,
+        status: attempt.status,
+        duration_ms: attempt.duration_ms,
+        timing: details.timing,
+        remote_address: details.remote_address.map(|address| address.to_string()),
+        reused: details.reused,
+        request_headers: details.request_headers(),
+        response_headers: details.response_headers.clone(),
+        response_excerpt: attempt.response_excerpt.clone().unwrap_or_default(),
+    };
+    Record::Attempt(Box::new(AttemptRecord {
+        delivery: RecordedDelivery::of(delivery, consumed.tenant_created),
+        number: delivery.attempt,
+        at: *began,
+        post: Some(post),
+        verdict: match verdict {
+            Verdict::Delivered => RecordedVerdict::Delivered,
+            Verdict::Retry(due) => RecordedVerdict::Retry(due.at),
+            Verdict::Dead(reason) => RecordedVerdict::Dead(*reason),
+        },
+        deferrals: delivery.deferrals,
+    }))
 }
 
 /// False when `due` comes from the schedule of retries.

@@ -15,7 +15,11 @@ use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consume::ConsumedDelivery, defer::NotAttempted, metrics::DelivererMetrics, outcome::Outcome, post::Posted,
+    consume::ConsumedDelivery,
+    defer::NotAttempted,
+    metrics::DelivererMetrics,
+    outcome::Outcome,
+    post::{PostDetails, Posted},
     verdict::Verdict,
 };
 
@@ -24,13 +28,16 @@ use crate::{
 pub(crate) struct Concluded {
     pub(crate) attempt: Attempt,
     pub(crate) verdict: Verdict,
+    /// Unix ms at which the attempt began.
+    pub(crate) began: u64,
     /// Unix ms at which the attempt ended.
     pub(crate) at: u64,
+    pub(crate) details: PostDetails,
 }
 
 impl Concluded {
     pub(crate) fn new(delivery: &Delivery, posted: Posted, verdict: Verdict) -> Self {
-        let Posted { began, ended, outcome } = posted;
+        let Posted { began, ended, outcome, details } = posted;
         let Outcome { class, status, excerpt, duration_ms, .. } = outcome;
         let attempt = Attempt {
             number: delivery.attempt,
@@ -44,7 +51,7 @@ impl Concluded {
                 Verdict::Delivered | Verdict::Dead(_) => None,
             },
         };
-        Self { attempt, verdict, at: ended }
+        Self { attempt, verdict, began, at: ended, details }
     }
 
     /// Makes the attempt the last one.

@@ -10,13 +10,17 @@ mod body;
 mod config;
 mod contact;
 mod durations;
+mod metrics;
 mod query;
 mod record;
+mod recorder;
 mod share;
+mod sqlite;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+/// The commented defaults of the section `history`.
 pub use answer::{
     AttemptItem, Coverage, DeliveryItem, DeliveryStory, Dropped, Erased, EventItem, EventStory, Kept, Page, StatsPoint,
     Written,
@@ -24,21 +28,23 @@ pub use answer::{
 pub use batch::{BadBatch, Batch, Gap, GapCause};
 pub use config::HistoryConfig;
 pub use contact::{ContactToken, TenantKey, normalized, token};
+pub use metrics::RecorderMetrics;
 pub use query::{Cursor, DeliveryState, Erasure, Filter, InvalidCursor, MAX_PAGE, PageRequest, StatsBy, StatsRequest};
 pub use record::{
-    AttemptRecord, EventRecord, MAX_UNMATCHED, OwedDelivery, Post, Record, RecordedDelivery, RecordedVerdict, Timing,
-    Unmatched,
+    AttemptRecord, EventRecord, MAX_UNMATCHED, OwedDelivery, Post, Record, RecordedDelivery, RecordedVerdict,
+    RunRecord, Timing, Unmatched, tenant_of_scope, tenant_scope,
 };
+pub use recorder::{RecordSink, Recorder, RecorderTask, SIGN_OF_LIFE};
+pub use sqlite::{HistoryFileError, SqliteHistory};
 
 /// Where history is kept.
 ///
 /// Writes are idempotent: a record that was written before changes nothing and counts nothing. Records come in any order:
 /// an attempt may come before its event, and a second attempt before the first.
 pub trait History: Send + Sync {
-    /// Writes what a process recorded, with the position in the stream after it, in one transaction as far as readers can
-    /// tell: after a crash the position is never ahead of the records. `now` is in unix milliseconds, and decides which days
-    /// are too old.
-    fn write(&self, batch: Batch, position: Option<u64>, now: u64) -> BoxFuture<'_, Result<Written, HistoryError>>;
+    /// Writes what a process recorded, with the position in the stream after it: after a crash the position is never ahead of
+    /// the records. Records of days before that of `oldest` (unix milliseconds) are counted, and not written.
+    fn write(&self, batch: Batch, position: Option<u64>, oldest: u64) -> BoxFuture<'_, Result<Written, HistoryError>>;
 
     /// The position in the stream after the last batch that was written with one.
     fn position(&self) -> BoxFuture<'_, Result<Option<u64>, HistoryError>>;

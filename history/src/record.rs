@@ -9,6 +9,18 @@ use uuid::Uuid;
 pub enum Record {
     Event(Box<EventRecord>),
     Attempt(Box<AttemptRecord>),
+    Run(Box<RunRecord>),
+}
+
+/// The tenant of a record: its id and the revision that created it, so that another one that is made under the id later
+/// begins without history. A store without revisions has 0.
+pub fn tenant_scope(id: &str, created: u64) -> String {
+    format!("{id}@{created}")
+}
+
+/// The id in a [`tenant_scope`].
+pub fn tenant_of_scope(scope: &str) -> &str {
+    scope.split_once('@').map_or(scope, |(id, _)| id)
 }
 
 impl Record {
@@ -16,6 +28,7 @@ impl Record {
         match self {
             Self::Event(event) => &event.tenant,
             Self::Attempt(attempt) => &attempt.delivery.tenant,
+            Self::Run(run) => &run.delivery.tenant,
         }
     }
 
@@ -24,6 +37,7 @@ impl Record {
         match self {
             Self::Event(event) => event.accepted_at,
             Self::Attempt(attempt) => attempt.delivery.accepted_at,
+            Self::Run(run) => run.delivery.accepted_at,
         }
     }
 
@@ -38,6 +52,7 @@ impl Record {
                 let post = attempt.post.as_ref().map_or(0, Post::size);
                 300 + post
             }
+            Self::Run(run) => 300 + run.body.as_ref().map_or(0, Bytes::len),
         }
     }
 }
@@ -45,6 +60,7 @@ impl Record {
 /// An event, and what the router made of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
+    /// A [`tenant_scope`].
     pub tenant: String,
     pub id: EventId,
     pub event_type: EventType,
@@ -63,7 +79,7 @@ pub struct EventRecord {
     pub deliveries: Vec<OwedDelivery>,
     /// Subscriptions that made no delivery, at most [`MAX_UNMATCHED`].
     pub unmatched: Vec<Unmatched>,
-    /// The event's body, and then each rendered one once.
+    /// The event's body, and then each rendered one once. An empty one was left out.
     pub bodies: Vec<Bytes>,
 }
 
@@ -97,6 +113,7 @@ pub struct Unmatched {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedDelivery {
     pub id: Uuid,
+    /// A [`tenant_scope`].
     pub tenant: String,
     pub event_id: EventId,
     pub event_type: EventType,
@@ -124,6 +141,28 @@ pub struct AttemptRecord {
     pub verdict: RecordedVerdict,
     /// How often limits deferred the delivery before.
     pub deferrals: u32,
+}
+
+impl AttemptRecord {
+    /// The end of a delivery that is not attempted. `at` is in unix milliseconds.
+    pub fn without_attempt(delivery: &Delivery, tenant_created: u64, reason: DeadReason, at: u64) -> Self {
+        Self {
+            delivery: RecordedDelivery::of(delivery, tenant_created),
+            number: delivery.attempt,
+            at,
+            post: None,
+            verdict: RecordedVerdict::Dead(reason),
+            deferrals: delivery.deferrals,
+        }
+    }
+}
+
+/// Another life of a delivery begins: it was replayed, or sent again, and waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub delivery: RecordedDelivery,
+    /// Its body, where the event did not make it.
+    pub body: Option<Bytes>,
 }
 
 /// What follows from an attempt.
@@ -174,11 +213,11 @@ pub struct Timing {
 }
 
 impl RecordedDelivery {
-    /// What a record says of a delivery in hand.
-    pub fn of(delivery: &Delivery) -> Self {
+    /// What a record says of a delivery in hand, of the tenant that was created at a revision.
+    pub fn of(delivery: &Delivery, tenant_created: u64) -> Self {
         Self {
             id: delivery.id,
-            tenant: delivery.tenant.clone(),
+            tenant: tenant_scope(&delivery.tenant, tenant_created),
             event_id: delivery.event_id.clone(),
             event_type: delivery.event_type.clone(),
             endpoint_id: delivery.endpoint_id.clone(),

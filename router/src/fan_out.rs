@@ -13,6 +13,8 @@ use crate::{index::Interest, park::Unroutable, tenants::TenantView};
 
 pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
+    /// Revision that created the tenant.
+    pub(crate) tenant_created: u64,
     pub(crate) body: Bytes,
     pub(crate) lane: Lane,
     pub(crate) due: Option<Due>,
@@ -57,8 +59,14 @@ impl Lanes {
 pub(crate) struct FanOut {
     /// One delivery for each endpoint with a matching subscription, and for each part that its format renders.
     pub(crate) deliveries: Vec<Outgoing>,
-    /// Number of matching endpoints whose format has no such event.
-    pub(crate) unrendered: usize,
+    /// Matching endpoints whose format has no such event.
+    pub(crate) unrendered: Vec<Unrendered>,
+}
+
+pub(crate) struct Unrendered {
+    pub(crate) endpoint_id: String,
+    /// Ids of the subscriptions that matched.
+    pub(crate) subscriptions: Vec<String>,
 }
 
 impl FanOut {
@@ -78,7 +86,12 @@ impl FanOut {
             // The store has checked that a subscription names an endpoint of its own tenant.
             let Some(endpoint) = view.tenant.endpoints.get(endpoint_id) else { continue };
             let bodies = renderings.bodies(envelope, (endpoint.format, endpoint.format_options, interest.wanted));
-            fan_out.unrendered += usize::from(bodies.is_empty());
+            if bodies.is_empty() {
+                fan_out.unrendered.push(Unrendered {
+                    endpoint_id: endpoint_id.to_owned(),
+                    subscriptions: interest.subscriptions.iter().map(|id| (*id).to_owned()).collect(),
+                });
+            }
             if fan_out.deliveries.len() + bodies.len() > max {
                 return Err(Unroutable::new(ParkReason::FanoutLimit, format!("more than {max} deliveries")));
             }
@@ -86,7 +99,8 @@ impl FanOut {
                 let (lane, due) = (lanes.next(endpoint.state), lanes.due);
                 let mut delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
                 delivery.deferrals = u32::from(lanes.deferred);
-                fan_out.deliveries.push(Outgoing { delivery, body: body.clone(), lane, due });
+                let (tenant_created, body) = (view.tenant.created(), body.clone());
+                fan_out.deliveries.push(Outgoing { delivery, tenant_created, body, lane, due });
             }
         }
         Ok(fan_out)

@@ -14,6 +14,7 @@ mod metrics;
 mod park;
 mod publish;
 mod quota;
+mod record;
 mod report;
 mod shares;
 mod tenants;
@@ -22,6 +23,7 @@ mod window;
 use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
+use history::Recorder;
 use schemas::{Acceptance, Envelope, EventFacts, Notice, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
@@ -39,6 +41,7 @@ use fan_out::{FanOut, Lanes};
 use park::Unroutable;
 use publish::ConfirmedPublisher;
 use quota::EventQuotas;
+use record::event_record;
 use report::Reporter;
 use shares::TakenEvents;
 use tenants::Tenants;
@@ -63,6 +66,8 @@ pub struct RouterDependencies {
     pub parked_retention: Arc<RetentionTable>,
     /// The deliverer of the same process, if there is one.
     pub direct: Option<Arc<dyn DirectDelivery>>,
+    /// Takes what history keeps of events.
+    pub recorder: Recorder,
     pub clock: Clock,
     pub stop: CancellationToken,
 }
@@ -82,6 +87,7 @@ pub struct Router {
     reporter: Reporter,
     metrics: RouterMetrics,
     outbox: Arc<Outbox>,
+    recorder: Recorder,
     ingest: Arc<ConsumerStatus>,
     ingest_slow: Arc<ConsumerStatus>,
 }
@@ -100,7 +106,8 @@ impl Router {
         deps: RouterDependencies,
         metrics: RouterMetrics,
     ) -> Arc<Self> {
-        let RouterDependencies { broker, store, outbox, retention, parked_retention, direct, clock, stop } = deps;
+        let RouterDependencies { broker, store, outbox, retention, parked_retention, direct, recorder, clock, stop } =
+            deps;
         let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
@@ -109,6 +116,7 @@ impl Router {
             retention,
             parked_retention,
             outbox: outbox.clone(),
+            recorder: recorder.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
             stop: stop.clone(),
@@ -123,6 +131,7 @@ impl Router {
             publisher,
             reporter: Reporter { outbox: outbox.clone(), metrics: metrics.clone(), clock: clock.clone() },
             outbox,
+            recorder,
             ingest: status(),
             ingest_slow: status(),
             config,
@@ -249,6 +258,7 @@ impl Router {
         if !fan_out.deliveries.is_empty() {
             id.note(Instant::now());
         }
+        self.recorder.record(|| event_record(&envelope, &acceptance, &tenant.tenant, &fan_out));
         self.reporter.routed(&envelope, &acceptance, &fan_out, queue);
         Ok(Settlement::Done)
     }

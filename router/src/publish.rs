@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use broker::{Broker, Deadline, Incoming, PublishError, Target, publish_until_confirmed, records};
 use futures_util::future::try_join_all;
+use history::{AttemptRecord, Record, Recorder};
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, HeaderValue, Message, wire};
 use service::{Clock, FairPermit};
 use store::{Outbox, RetentionTable};
@@ -28,6 +29,7 @@ pub(crate) struct ConfirmedPublisher {
     pub(crate) retention: Arc<RetentionTable>,
     pub(crate) parked_retention: Arc<RetentionTable>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) recorder: Recorder,
     pub(crate) metrics: RouterMetrics,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -94,6 +96,8 @@ impl ConfirmedPublisher {
         let counts = Counts { dead: 1, ..Counts::default() };
         self.outbox.add(now, tenant, Some(&delivery.endpoint_id), counts);
         self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        let end = || AttemptRecord::without_attempt(delivery, outgoing.tenant_created, reason, now);
+        self.recorder.record(|| Record::Attempt(Box::new(end())));
         tracing::info!(
             delivery_id = %delivery.id, event_id = %delivery.event_id, tenant, endpoint_id = delivery.endpoint_id,
             attempts = 0, %reason,

@@ -20,7 +20,7 @@ impl Reporter {
     pub(crate) fn routed(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, fan_out: &FanOut, from: Queue) {
         let now = (self.clock)();
         self.count_usage(&acceptance.tenant, fan_out, now);
-        let (metrics, deliveries, unrendered) = (&self.metrics, fan_out.deliveries.len(), fan_out.unrendered);
+        let (metrics, deliveries, unrendered) = (&self.metrics, fan_out.deliveries.len(), fan_out.unrendered.len());
         match (deliveries, unrendered) {
             (0, 0) => metrics.unmatched.inc(),
             (0, _) => {}

@@ -70,7 +70,9 @@ pub use secret_fields::{SecretField, SecretFields, SecretForm};
 pub use signature::Signature;
 pub use submission::{Submission, SubmittedEvent, peek_id};
 pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
-pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
+pub use tenant::{
+    ChannelId, Configuration, HistoryRetention, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant,
+};
 pub use time::Span;
 pub use view::{View, path_segment};
 pub use warning::{Strictness, Warning, WarningCode};

@@ -196,6 +196,26 @@ pub enum Mismatch {
     NoLastMessage,
 }
 
+impl Mismatch {
+    /// The word for it in explanations: the name of the dimension.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventTypes => "event_types",
+            Self::ChannelIds => "channel_ids",
+            Self::QueueIds => "queue_ids",
+            Self::Directions => "directions",
+            Self::TicketStatuses => "ticket_statuses",
+            Self::Groups => "groups",
+            Self::NoLastMessage => "no_last_message",
+        }
+    }
+
+    /// Number of the dimensions that were compared before, and matched.
+    pub fn matched_dimensions(self) -> usize {
+        self as usize
+    }
+}
+
 impl Subscription {
     /// Matches an event, or returns the first dimension that differs. Whether the subscription is enabled is not
     /// checked.

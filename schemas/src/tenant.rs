@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Subscription, pattern};
+use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Span, Subscription, pattern};
 
 /// The document that the `file:` store reads and `export` writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct Tenant {
     /// Limits of what the tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// How long history is kept, where that is shorter than for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<HistoryRetention>,
     /// Endpoints that deliveries are posted to.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
@@ -47,6 +50,7 @@ impl Tenant {
             id: id.into(),
             name: None,
             quota: None,
+            retention: None,
             endpoints: Vec::new(),
             subscriptions: Vec::new(),
             sources: Vec::new(),
@@ -82,6 +86,18 @@ pub struct Quota {
     /// has a share of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_bytes: Option<u64>,
+}
+
+/// How long a tenant's history is kept. What is left out, or longer than for everybody, is as for everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryRetention {
+    /// Time that events, deliveries and attempts are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Span>,
+    /// Time that bodies are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bodies: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

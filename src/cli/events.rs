@@ -1,4 +1,4 @@
-//! `carteiro events`: the known event types, the JSON Schema of the canonical event, and samples of all formats and of
+//! `carteiro events`: events and what became of them, the known event types, the JSON Schema of the canonical event, and samples of all formats and of
 //! what the vendors send.
 
 use clap::Subcommand;
@@ -7,7 +7,9 @@ use serde_json::Value;
 use service::Exit;
 
 use super::{
+    history::{EventListArgs, EventShowArgs, list_events, show_event},
     output::{self, List, Output},
+    setup::Setup,
     words::typed_word,
 };
 
@@ -19,8 +21,12 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
+    /// List events, newest first.
+    List(EventListArgs),
+    /// Show one event, who got it, and why others did not.
+    Show(EventShowArgs),
     /// List the known event types: what each means, and which formats have it.
-    List {
+    Types {
         /// How to print the types; as JSON, with their samples.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -33,7 +39,7 @@ enum EventsCommand {
 
 #[derive(Debug, clap::Args)]
 struct SampleArgs {
-    /// Type of the event, such as ticket.closed; see `events list`. With --dialect, the vendor's name of the event, such
+    /// Type of the event, such as ticket.closed; see `events types`. With --dialect, the vendor's name of the event, such
     /// as NewTicket. Default: message.received, or the vendor's message.
     event_type: Option<String>,
     /// Print what an endpoint of this format gets.
@@ -47,9 +53,11 @@ struct SampleArgs {
     id: Option<String>,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    match &args.command {
-        EventsCommand::List { output } => list(*output),
+pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
+    match args.command {
+        EventsCommand::List(args) => list_events(setup, args).await,
+        EventsCommand::Show(args) => show_event(setup, args).await,
+        EventsCommand::Types { output } => types(output),
         EventsCommand::Schema => {
             let schemas = schemas::json_schemas();
             let event = schemas.iter().find(|(name, _)| *name == "event");
@@ -65,7 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-fn list(output: Output) -> anyhow::Result<Exit> {
+fn types(output: Output) -> anyhow::Result<Exit> {
     let mut list = List::new(output, ["type", "formats", "meaning"]);
     for entry in catalogue() {
         let formats = || entry.formats.iter().map(|format| format.as_str()).collect::<Vec<_>>().join(", ");

@@ -13,10 +13,12 @@ mod events;
 mod explain;
 mod export;
 mod help;
+mod history;
 mod listen;
 mod logs;
 mod output;
 mod parked;
+mod problems;
 mod publish;
 mod replays;
 mod resources;
@@ -85,6 +87,15 @@ enum Command {
     /// Receive webhooks and print them.
     #[command(after_help = help::LISTEN)]
     Listen(listen::Args),
+    /// List deliveries, tell the story of one, or send one again.
+    #[command(after_help = help::DELIVERIES)]
+    Deliveries(history::DeliveriesArgs),
+    /// Print events and deliveries as they happen.
+    Tail(history::TailArgs),
+    /// Count events, deliveries and failures by hour or day.
+    Stats(history::StatsArgs),
+    /// List the endpoints that fail now, and what to do about each.
+    Problems(problems::Args),
     /// List deliveries that ended without a 2xx, send them again, or discard them.
     DeadLetters(dead_letters::Args),
     /// List replays of dead letters, and stop them.
@@ -137,7 +148,7 @@ enum Command {
     Topology(topology::Args),
     /// Check and show the configuration.
     Config(config::Args),
-    /// Print the schema or a sample of the canonical event.
+    /// List events and what became of them; print event types, the schema and samples.
     Events(events::Args),
     /// Measure this build on this machine.
     Bench(bench::Args),
@@ -207,6 +218,10 @@ fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
         Command::Demo(args) => block_on(demo::run(&setup, args)),
         Command::Publish(args) => block_on(publish::run(&setup, args)),
         Command::Listen(args) => block_on(listen::run(args)),
+        Command::Deliveries(args) => block_on(history::deliveries(&setup, args)),
+        Command::Tail(args) => block_on(history::tail(&setup, args)),
+        Command::Stats(args) => block_on(history::stats(&setup, args)),
+        Command::Problems(args) => block_on(problems::run(&setup, args)),
         Command::DeadLetters(args) => block_on(dead_letters::run(&setup, args)),
         Command::Replays(args) => block_on(replays::run(&setup, args)),
         Command::Parked(args) => block_on(parked::run(&setup, args)),
@@ -227,7 +242,7 @@ fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
         Command::Restore(args) => block_on(backup::restore(&setup, args)),
         Command::Topology(args) => block_on(topology::run(&setup, args)),
         Command::Config(args) => block_on(config::run(&setup, &args)),
-        Command::Events(args) => events::run(&args),
+        Command::Events(args) => block_on(events::run(&setup, args)),
         Command::Bench(args) => block_on(bench::run(&setup, args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,12 +9,15 @@ use std::sync::{
 use axum::{Router, body::Body, http::Request};
 use broker::{Broker as _, Log, Target, memory::Memory};
 use control::{Control, ControlConfig, ControlMetrics, Rules};
+use history::{Batch, EventRecord, History as _, OwedDelivery, Recorder, SqliteHistory, tenant_scope};
 use producer::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics};
-use schemas::{DeadLetter, Headers, KeyHash, Message, Tenant, wire};
+use schemas::{DeadLetter, EventId, EventType, Headers, KeyHash, Message, Tenant, wire};
 use serde_json::{Value, json};
-use store::{MemoryStore, Outbox, UsageAndAudit as _, UsageReport};
+use store::{MemoryStore, Outbox, Store as _, UsageAndAudit as _, UsageReport};
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 const NOW: u64 = 1_767_225_600_000;
 const OPERATOR: &str = "the-operators";
@@ -27,6 +30,7 @@ const SENTINEL: &str = "sentinel";
 struct ApiFixture {
     app: Router,
     document: Value,
+    _folder: TempDir,
 }
 
 fn key(id: &str, scopes: &[&str]) -> Value {
@@ -71,6 +75,10 @@ impl ApiFixture {
         store.record_usage(vec![report]).await.expect("kept");
         let broker = Memory::calm(Arc::new(|| NOW));
         publish_records(&broker).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let history = SqliteHistory::open(folder.path(), u64::MAX).expect("it opens");
+        let created = store.snapshot().and_then(|snapshot| Some(snapshot.tenant("acme")?.created()));
+        record_event(&history, &tenant_scope("acme", created.expect("a tenant"))).await;
         let shutdown = CancellationToken::new();
         let secrets = AtomicU8::new(1);
         let (operator, outbox) = (Some(KeyHash::of(OPERATOR)), Arc::new(Outbox::new("p")));
@@ -78,6 +86,8 @@ impl ApiFixture {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
             outbox: outbox.clone(),
+            history: Some(Arc::new(history)),
+            recorder: Recorder::off(),
             operator,
             clock: Arc::new(|| NOW),
             chance: Arc::new(|| 0.5),
@@ -94,7 +104,7 @@ impl ApiFixture {
         let app = producer_routes(&config.producer, &broker, &store, operator, outbox);
         let app = app.merge(control::routes(control)).merge(super::routes());
         let document = DOCUMENT.clone();
-        Self { app: service::http::app(app), document }
+        Self { app: service::http::app(app), document, _folder: folder }
     }
 
     async fn ask(&self, key: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, String) {
@@ -176,6 +186,39 @@ async fn publish_records(broker: &Memory) {
     }
 }
 
+/// Id of the delivery of `acme`.
+const DELIVERY: Uuid = Uuid::from_u128(1);
+
+/// Records an event of a tenant, and its delivery.
+async fn record_event(history: &SqliteHistory, tenant: &str) {
+    let delivery = OwedDelivery {
+        id: DELIVERY,
+        endpoint_id: "crm".into(),
+        part: String::new(),
+        subscriptions: vec!["all".into()],
+        body: 0,
+        run_began: NOW,
+    };
+    let event = EventRecord {
+        tenant: tenant.to_owned(),
+        id: EventId::try_from(SENTINEL.to_owned()).expect("an id"),
+        event_type: EventType::TICKET_CREATED,
+        source: SENTINEL.into(),
+        accepted_at: NOW - 1_000,
+        occurred_at: NOW - 1_000,
+        channel_id: None,
+        queue_id: None,
+        ticket_id: Some(SENTINEL.into()),
+        protocol: None,
+        contact: None,
+        deliveries: vec![delivery],
+        unmatched: Vec::new(),
+        bodies: vec![json!({"type": "ticket.created", "ticket": {"id": SENTINEL}}).to_string().into()],
+    };
+    let records = vec![history::Record::Event(Box::new(event))];
+    history.write(Batch { records, ..Batch::default() }, None, 0).await.expect("written");
+}
+
 /// The right that a call needs, by the sentence in its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequiredRight {
@@ -204,6 +247,8 @@ fn concrete(path: &str) -> String {
         _ if path.contains("/sources/") => "main",
         _ if path.contains("/keys/") => "acme-read",
         _ if path.contains("/integrations/") => "bot",
+        _ if path.contains("/events/") => SENTINEL,
+        _ if path.contains("/deliveries/") => "00000000-0000-0000-0000-000000000001",
         _ if path.contains("/dead-letters/") || path.contains("/parked/") => "0",
         _ => "crm",
     };
@@ -268,7 +313,16 @@ async fn a_key_without_the_scope_is_403_and_one_with_it_is_not() {
         }
     }
     // The sentinel is where it would be found, had it leaked.
-    for path in ["", "/endpoints", "/endpoints/crm", "/subscriptions/all", "/sources/main", "/dead-letters"] {
+    for path in [
+        "",
+        "/endpoints",
+        "/endpoints/crm",
+        "/subscriptions/all",
+        "/sources/main",
+        "/dead-letters",
+        "/events",
+        "/deliveries",
+    ] {
         let call = format!("GET /v1/tenants/acme{path}");
         assert!(shown.contains(&call), "{call} does not show the sentinel to its owner: {shown:?}");
     }

@@ -21,6 +21,11 @@ pub fn store_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
+/// History, unless it is in a database.
+pub(super) fn history_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("history")
+}
+
 /// The operator's key that `standalone` made, unless one is configured.
 pub fn operator_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("operator.key")

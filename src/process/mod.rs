@@ -5,10 +5,12 @@
 mod data_dir;
 mod delivery_form;
 mod heartbeats;
+mod history;
 mod intake;
 mod measured_broker;
 mod notices;
 mod open_broker;
+mod open_history;
 mod open_store;
 mod operator_key;
 mod presence;
@@ -21,6 +23,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane, LargeBodies};
 use deliverer::{Deliverer, DelivererConfig};
+use history::HistoryTasks;
 use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
@@ -69,6 +72,7 @@ pub struct Process {
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
     notices: NoticeTasks,
+    history: HistoryTasks,
     _snapshot_lock: Option<FileLock>,
 }
 
@@ -97,7 +101,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
     let broker = Arc::new(LargeBodies::new(Arc::new(MeasuredBroker::new(broker, intake.clone(), &registry)?)));
-    let shared = SharedDependencies::new(broker, store, registry, clock, &shutdown);
+    let mut shared = SharedDependencies::new(broker, store, registry, clock, &shutdown);
+    let history = HistoryTasks::start(config, roles, &shared, rabbitmq.as_ref()).await?;
+    (shared.recorder, shared.history) = (history.recorder.clone(), history.history.clone());
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     readiness::watch(&ops, &shared, intake.clone())?;
@@ -154,6 +160,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         defect,
         roles: running,
         notices,
+        history,
         _snapshot_lock: snapshot_lock,
     })
 }
@@ -178,6 +185,7 @@ impl Process {
         shutdown::drain(shutdown::DRAIN_LIMIT, drained, || "requests under way".to_owned()).await;
         self.roles.abort_all();
         self.notices.finish().await;
+        self.history.finish().await;
         self.broker.close().await;
         tracing::info!("process.ended");
         Ok(())

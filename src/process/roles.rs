@@ -13,6 +13,7 @@ use axum::{
 use broker::{Broker, DirectDelivery};
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
+use history::{History, Recorder};
 use producer::{IntakeDependencies, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash, Secret};
@@ -100,6 +101,10 @@ pub(super) struct SharedDependencies {
     pub(super) parked_retention: Arc<RetentionTable>,
     /// How many events a second tenants may publish while routers are behind.
     pub(super) event_shares: Arc<EventShares>,
+    /// Takes what history keeps of events and attempts.
+    pub(super) recorder: Recorder,
+    /// What control reads; none where nothing is recorded.
+    pub(super) history: Option<Arc<dyn History>>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
@@ -140,8 +145,20 @@ impl SharedDependencies {
         let chance = service::chance::system();
         let outbox = Arc::new(Outbox::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
         let (retention, parked_retention, event_shares) = (Arc::default(), Arc::default(), Arc::default());
-        let shutdown = shutdown.clone();
-        Self { broker, store, outbox, retention, parked_retention, event_shares, registry, clock, chance, shutdown }
+        Self {
+            broker,
+            store,
+            outbox,
+            retention,
+            parked_retention,
+            event_shares,
+            recorder: Recorder::off(),
+            history: None,
+            registry,
+            clock,
+            chance,
+            shutdown: shutdown.clone(),
+        }
     }
 
     pub(super) fn router(
@@ -156,6 +173,7 @@ impl SharedDependencies {
             retention: self.retention.clone(),
             parked_retention: self.parked_retention.clone(),
             direct,
+            recorder: self.recorder.clone(),
             clock: self.clock.clone(),
             stop: self.shutdown.clone(),
         };
@@ -170,6 +188,7 @@ impl SharedDependencies {
             store: self.store.clone(),
             outbox: self.outbox.clone(),
             retention: self.retention.clone(),
+            recorder: self.recorder.clone(),
             clock: self.clock.clone(),
             chance: self.chance.clone(),
             stop: self.shutdown.clone(),
@@ -247,6 +266,8 @@ impl SharedDependencies {
             broker: self.broker.clone(),
             store: self.store.clone(),
             outbox: self.outbox.clone(),
+            history: self.history.clone(),
+            recorder: self.recorder.clone(),
             operator,
             clock: self.clock.clone(),
             chance: self.chance.clone(),

@@ -26,6 +26,8 @@ use crate::{
 
 /// Largest body that is packed, in bytes. A packed body is a copy; beside a larger one the bytes of properties are few.
 const LARGEST_PACKED: usize = 16 * 1024;
+/// Key of a batch of history records. Like the keys of the logs it ends with a tenant, which here is nobody.
+const HISTORY_KEY: &str = "batch.-";
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
@@ -55,6 +57,7 @@ pub(super) struct Exchanges {
     delay: String,
     dead: String,
     park: String,
+    pub(super) history: String,
 }
 
 impl Exchanges {
@@ -66,6 +69,7 @@ impl Exchanges {
             delay: names.of("delay"),
             dead: names.log(Log::Dead),
             park: names.log(Log::Parked),
+            history: names.history(),
         }
     }
 
@@ -155,8 +159,23 @@ impl RabbitMqClient {
         key: &str,
         properties: BasicProperties,
     ) -> Result<(), PublishError> {
-        let (exchange, properties) = (self.exchanges.log(log), Box::new(properties));
+        self.mark_end(self.exchanges.log(log), key, properties).await
+    }
+
+    /// Appends a marker to the stream behind an exchange.
+    pub(super) async fn mark_end(
+        &self,
+        exchange: &str,
+        key: &str,
+        properties: BasicProperties,
+    ) -> Result<(), PublishError> {
+        let properties = Box::new(properties);
         self.send(PublishRequest { kind: ChannelKind::Log, exchange, key, properties, body: &[] }).await
+    }
+
+    /// Appends a batch of history records.
+    pub(super) async fn append_history(&self, batch: &Message) -> Result<(), PublishError> {
+        self.put(ChannelKind::Log, &self.exchanges.history, HISTORY_KEY, None, batch).await
     }
 
     async fn put(

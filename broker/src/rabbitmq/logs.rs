@@ -34,11 +34,13 @@ const CANCELLED: &str = "the broker cancelled the reader";
 
 pub(super) struct LogStream {
     pub(super) client: Arc<RabbitMqClient>,
-    pub(super) log: Log,
+    /// Name of the stream and of its exchange.
+    pub(super) name: String,
 }
 
 pub(super) struct LogReading {
     pub(super) stream: LogStream,
+    pub(super) log: Log,
     pub(super) offset: u64,
     pub(super) out: mpsc::Sender<Result<Record, ReadError>>,
 }
@@ -76,7 +78,7 @@ impl LogReading {
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
             // The broker begins with the whole chunk that has the offset.
             let is_wanted = offset >= self.offset && received.marker.is_none();
-            if is_wanted && self.out.send(Ok(record(self.stream.log, offset, received))).await.is_err() {
+            if is_wanted && self.out.send(Ok(record(self.log, offset, received))).await.is_err() {
                 return Ok(());
             }
         }
@@ -95,17 +97,17 @@ impl LogStream {
     }
 
     /// A slow reader needs its own connection, because it would hold up other consumers.
-    async fn connect(&self) -> Result<(Arc<Session>, BrokerConnection), String> {
+    pub(super) async fn connect(&self) -> Result<(Arc<Session>, BrokerConnection), String> {
         let session = self.client.session.borrow().clone().ok_or("the broker is away")?;
         let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
         Ok((session, connection))
     }
 
     /// The log ends where a marker is appended.
-    async fn end_over(&self, connection: &BrokerConnection) -> Result<u64, String> {
+    pub(super) async fn end_over(&self, connection: &BrokerConnection) -> Result<u64, String> {
         let mut new_records = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
-        self.client.publish_marker(self.log, MARKER_KEY, marker_properties(marker)).await.map_err(failed)?;
+        self.client.mark_end(&self.name, MARKER_KEY, marker_properties(marker)).await.map_err(failed)?;
         loop {
             let received = new_records.next().await?;
             if received.marker == Some(marker) {
@@ -114,15 +116,14 @@ impl LogStream {
         }
     }
 
-    async fn attach(&self, connection: &BrokerConnection, from: AMQPValue) -> Result<Records, String> {
+    pub(super) async fn attach(&self, connection: &BrokerConnection, from: AMQPValue) -> Result<Records, String> {
         let attached = async {
             let channel = connection.open_channel().await?;
             channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
             let mut arguments = FieldTable::default();
             arguments.insert("x-stream-offset".into(), from);
-            let stream = self.client.setup.names.log(self.log);
             let options = BasicConsumeOptions::default();
-            let consumer = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
+            let consumer = channel.basic_consume(self.name.as_str().into(), "".into(), options, arguments).await?;
             Ok(Records { channel, consumer, taken: 0 })
         };
         attached.await.map_err(|error: lapin::Error| describe(&error))
@@ -130,15 +131,30 @@ impl LogStream {
 }
 
 /// The records of a stream from an offset on. The broker sends at most `PREFETCH` ahead of the acknowledgements.
-struct Records {
+pub(super) struct Records {
     channel: Channel,
     consumer: lapin::Consumer,
     taken: usize,
 }
 
 impl Records {
+    /// The next record, which is known to be there.
     async fn next(&mut self) -> Result<ReceivedMessage, String> {
-        let delivery = next_of(&mut self.consumer).await?.ok_or(CANCELLED)?.map_err(|error| describe(&error))?;
+        let delivery = next_of(&mut self.consumer).await?;
+        self.take(delivery).await
+    }
+
+    /// The next record, whenever it comes.
+    pub(super) async fn wait(&mut self) -> Result<ReceivedMessage, String> {
+        let delivery = self.consumer.next().await;
+        self.take(delivery).await
+    }
+
+    async fn take(
+        &mut self,
+        delivery: Option<lapin::Result<lapin::message::Delivery>>,
+    ) -> Result<ReceivedMessage, String> {
+        let delivery = delivery.ok_or(CANCELLED)?.map_err(|error| describe(&error))?;
         self.taken += 1;
         if self.taken.is_multiple_of(ACK_STEP) {
             let all = BasicAckOptions { multiple: true };

@@ -10,6 +10,7 @@ mod consume;
 mod delays;
 mod error;
 mod health;
+mod history;
 mod in_hand;
 mod liveness;
 mod logs;
@@ -43,7 +44,7 @@ use self::{
     connect::BrokerHosts,
     consume::QueueConsumer,
     in_hand::InHand,
-    logs::{LogReading, LogStream},
+    logs::LogReading,
     session::SessionSetup,
     topology::Names,
 };
@@ -52,6 +53,7 @@ pub(crate) use self::message::{LAST_DEATH, PARKED_AT};
 pub use self::{
     connect::InvalidUrl,
     error::TopologyError,
+    history::HistoryBatch,
     liveness::ConnectionHeartbeat,
     topology::{
         Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Definitions, PasswordHash, QueueContents, Rights,
@@ -146,13 +148,12 @@ impl RabbitMq {
 impl Logs for RabbitMq {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (out, records) = mpsc::channel(READ_AHEAD);
-        let stream = LogStream { client: Arc::clone(&self.client), log };
-        tokio::spawn(LogReading { stream, offset, out }.run());
+        tokio::spawn(LogReading { stream: self.client.log_stream(log), log, offset, out }.run());
         stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
     }
 
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        let stream = LogStream { client: Arc::clone(&self.client), log };
+        let stream = self.client.log_stream(log);
         async move { stream.end().await.map_err(ReadError) }.boxed()
     }
 }

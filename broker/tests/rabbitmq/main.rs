@@ -6,6 +6,7 @@
 mod delays;
 mod faults;
 mod fixture;
+mod history;
 mod limits;
 mod misled;
 #[path = "../contract/node.rs"]

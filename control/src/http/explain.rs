@@ -224,16 +224,14 @@ fn difference(subscription: &Subscription, endpoint: Option<&Endpoint>, envelope
 
 /// The first dimension that differs, with what the subscription wants in it and what the event has.
 fn mismatched(subscription: &Subscription, facts: &EventFacts<'_>, mismatch: Mismatch) -> Difference {
-    let (reason, expected, actual) = match mismatch {
-        Mismatch::EventTypes => ("event_types", json!(subscription.event_types), json!(facts.event_type)),
-        Mismatch::ChannelIds => ("channel_ids", json!(subscription.channel_ids), json!(facts.channel_id)),
-        Mismatch::QueueIds => ("queue_ids", json!(subscription.queue_ids), json!(facts.queue_id.unwrap_or(NO_QUEUE))),
-        Mismatch::Directions => ("directions", json!(subscription.directions), json!(facts.direction)),
-        Mismatch::TicketStatuses => {
-            ("ticket_statuses", json!(subscription.ticket_statuses), json!(facts.ticket_status))
-        }
-        Mismatch::Groups => ("groups", json!(subscription.groups), json!(facts.is_group)),
-        Mismatch::NoLastMessage => ("no_last_message", Value::Null, Value::Null),
+    let (expected, actual) = match mismatch {
+        Mismatch::EventTypes => (json!(subscription.event_types), json!(facts.event_type)),
+        Mismatch::ChannelIds => (json!(subscription.channel_ids), json!(facts.channel_id)),
+        Mismatch::QueueIds => (json!(subscription.queue_ids), json!(facts.queue_id.unwrap_or(NO_QUEUE))),
+        Mismatch::Directions => (json!(subscription.directions), json!(facts.direction)),
+        Mismatch::TicketStatuses => (json!(subscription.ticket_statuses), json!(facts.ticket_status)),
+        Mismatch::Groups => (json!(subscription.groups), json!(facts.is_group)),
+        Mismatch::NoLastMessage => (Value::Null, Value::Null),
     };
-    Difference { reason, expected, actual }
+    Difference { reason: mismatch.as_str(), expected, actual }
 }

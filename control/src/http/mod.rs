@@ -14,10 +14,12 @@ mod counts;
 mod dead_letters;
 mod describe;
 mod edit;
+mod endpoint_problems;
 mod endpoint_test;
 mod endpoints;
 mod event_types;
 mod explain;
+mod history;
 mod integrations;
 mod item_routes;
 mod keys;
@@ -49,6 +51,7 @@ use service::openapi::{ApiRouter, Description};
 use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
 
+pub(crate) use self::history::scope_of;
 pub use channels::TickedEvent;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
@@ -87,6 +90,8 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(replays::routes())
         .merge(parked::routes())
         .merge(status::routes())
+        .merge(self::history::routes())
+        .merge(endpoint_problems::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use axum::response::Response;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use schemas::{Quota, Scope, SecretField, SecretFields, Tenant};
+use schemas::{HistoryRetention, Quota, Scope, SecretField, SecretFields, Tenant};
 use serde::{Deserialize, Serialize};
 use service::{
     openapi::{ApiRouter, Operation, get_with},
@@ -80,11 +80,15 @@ struct TenantSettings {
     /// None when the quota bounds nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
+    /// None when it keeps its history as long as everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<HistoryRetention>,
 }
 
 impl From<Tenant> for TenantSettings {
-    fn from(Tenant { id, name, quota, .. }: Tenant) -> Self {
-        Self { id, name, quota: quota.filter(|quota| *quota != Quota::default()) }
+    fn from(Tenant { id, name, quota, retention, .. }: Tenant) -> Self {
+        let quota = quota.filter(|quota| *quota != Quota::default());
+        Self { id, name, quota, retention: retention.filter(|own| *own != HistoryRetention::default()) }
     }
 }
 
@@ -103,8 +107,9 @@ impl Resource for TenantSettings {
     }
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
-        let Tenant { name, quota, .. } = tenant;
-        (tenant.id == id).then(|| Tenant { name: name.clone(), quota: *quota, ..Tenant::new(id) }.into())
+        let Tenant { name, quota, retention, .. } = tenant;
+        let head = || Tenant { name: name.clone(), quota: *quota, retention: *retention, ..Tenant::new(id) };
+        (tenant.id == id).then(|| head().into())
     }
 
     fn in_snapshot(tenant: &TenantSnapshot, id: &str) -> Option<Self> {
@@ -130,7 +135,7 @@ impl Resource for TenantSettings {
     }
 
     fn put(self, tenant: &mut Tenant, _: Option<&Self>, _: &ChangeContext) -> Result<ProblemScope, Problem> {
-        (tenant.name, tenant.quota) = (self.name, self.quota);
+        (tenant.name, tenant.quota, tenant.retention) = (self.name, self.quota, self.retention);
         Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
     }
 
@@ -166,6 +171,7 @@ impl JsonSchema for TenantSettings {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let quota = generator.subschema_for::<Quota>();
+        let retention = generator.subschema_for::<HistoryRetention>();
         let mut used = quota.clone();
         used.insert("readOnly".to_owned(), true.into());
         let about = "What the tenant uses of each quota, when it is read: events per second over the last minute, and dead \
@@ -173,12 +179,13 @@ impl JsonSchema for TenantSettings {
         used.insert("description".to_owned(), about.into());
         json_schema!({
             "type": "object",
-            "description": "A tenant with its quota, and what it uses of it.",
+            "description": "A tenant with its quota, what it uses of it, and how long its history is kept.",
             "required": ["id"],
             "properties": {
                 "id": {"type": "string", "pattern": schemas::pattern::ID, "description": "Id of the tenant."},
                 "name": {"type": "string", "description": "Display name."},
                 "quota": quota,
+                "retention": retention,
                 "used": used,
             },
             "additionalProperties": false
@@ -187,7 +194,8 @@ impl JsonSchema for TenantSettings {
 }
 
 fn shown_in_snapshot(tenant: &TenantSnapshot) -> TenantSettings {
-    Tenant { name: tenant.name.clone(), quota: Some(tenant.quota), ..Tenant::new(&tenant.id) }.into()
+    let TenantSnapshot { name, quota, retention, .. } = tenant;
+    Tenant { name: name.clone(), quota: Some(*quota), retention: *retention, ..Tenant::new(&tenant.id) }.into()
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {

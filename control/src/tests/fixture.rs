@@ -11,6 +11,7 @@ use std::{
 use axum::{Router, body::Body, http::Request};
 use broker::{Broker, memory::Memory};
 use bytes::Bytes;
+use history::Recorder;
 use schemas::{
     Attempt, DeadLetter, DeadReason, Delivery, Endpoint, Key, KeyHash, OutcomeClass, Part, Quota, RetryPolicy, Scope,
     Tenant, delivery_id,
@@ -62,6 +63,8 @@ impl Fixture {
             broker: layer,
             store,
             outbox: outbox.clone(),
+            history: None,
+            recorder: Recorder::off(),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(move || clock.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),

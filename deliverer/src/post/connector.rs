@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,11 +16,12 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
+    details::Connecting,
     dial::{Dial, Socket, first},
-    dns::AddressCheck,
+    dns::{AddressCheck, literal},
     failure::ConnectError,
     idle::{ConnectionUse, IdleConnections, PooledConnection},
     metered::{MAX_UNASKED_H2, Metered},
@@ -51,23 +53,41 @@ impl Connector {
     async fn connect(self, url: Uri, tenant: Arc<str>) -> Result<EndpointConnection, ConnectError> {
         let destination = Destination::of(&url)?;
         let connecting = async {
-            let (socket, through_proxy) = match &self.proxy {
+            let ((socket, mut connecting), through_proxy) = match &self.proxy {
                 None => (self.direct(&destination, &tenant).await?, false),
                 Some(proxy) => (self.through(proxy, &destination, &tenant).await?, !destination.is_tls),
             };
             let secured = if destination.is_tls {
-                self.tls.to_endpoint(destination.host, socket).await?
+                let began = Instant::now();
+                let secured = self.tls.to_endpoint(destination.host, socket).await?;
+                connecting.tls = Some(began.elapsed());
+                secured
             } else {
                 (socket, false)
             };
-            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked, self.idle.connected()))
+            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked, self.idle.connected(connecting)))
         };
         timeout(self.timeout, connecting).await.unwrap_or(Err(ConnectError::TimedOut))
     }
 
-    async fn direct(&self, destination: &Destination<'_>, tenant: &str) -> Result<Socket, ConnectError> {
+    async fn direct(&self, destination: &Destination<'_>, tenant: &str) -> Result<(Socket, Connecting), ConnectError> {
+        let began = Instant::now();
         let addresses = self.addresses.checked(destination.host, tenant).await?;
-        first(&self.dial, addresses, destination.port).await.map_err(ConnectError::Tcp)
+        self.open(addresses, destination.host, destination.port, began).await
+    }
+
+    /// Dials the addresses of a host that was looked up from a time on.
+    async fn open(
+        &self,
+        addresses: Vec<IpAddr>,
+        host: &str,
+        port: u16,
+        began: Instant,
+    ) -> Result<(Socket, Connecting), ConnectError> {
+        let dns = literal(host).is_none().then(|| began.elapsed());
+        let began = Instant::now();
+        let (socket, address) = first(&self.dial, addresses, port).await.map_err(ConnectError::Tcp)?;
+        Ok((socket, Connecting { dns, connect: began.elapsed(), tls: None, address }))
     }
 
     /// The operator's proxy may have any address. It looks names up, so only it can refuse where they lead; a host that
@@ -77,12 +97,17 @@ impl Connector {
         proxy: &Proxy,
         destination: &Destination<'_>,
         tenant: &str,
-    ) -> Result<Socket, ConnectError> {
+    ) -> Result<(Socket, Connecting), ConnectError> {
         self.addresses.check_literal(destination.host)?;
+        let began = Instant::now();
         let addresses = self.addresses.unchecked(&proxy.host, tenant).await?;
-        let socket = first(&self.dial, addresses, proxy.port).await.map_err(ConnectError::Tcp)?;
+        let (socket, connecting) = self.open(addresses, &proxy.host, proxy.port, began).await?;
         let socket = if proxy.is_tls { self.tls.to_proxy(&proxy.host, socket).await? } else { socket };
-        if destination.is_tls { tunnel(proxy, socket, destination.host, destination.port).await } else { Ok(socket) }
+        let socket = match destination.is_tls {
+            true => tunnel(proxy, socket, destination.host, destination.port).await?,
+            false => socket,
+        };
+        Ok((socket, connecting))
     }
 }
 
@@ -213,7 +238,8 @@ mod tests {
     async fn a_connection_that_was_closed_as_one_too_many_is_at_its_end_and_sends_nothing() {
         let table = IdleConnections::new(0);
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut connection = EndpointConnection::new((Box::new(ours), true), false, 64, table.connected());
+        let mut connection =
+            EndpointConnection::new((Box::new(ours), true), false, 64, table.connected(Connecting::in_memory()));
         let mut bytes = [0; 8];
         let mut buffer = ReadBuf::new(&mut bytes);
         let used = ConnectionUse::of(&connection.state);

@@ -36,18 +36,19 @@ pub(super) fn tcp() -> Dial {
 
 /// Returns the first connection that an address accepts. IPv4 and IPv6 addresses alternate, so that a broken family
 /// costs only a moment.
-pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io::Result<Socket> {
+pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io::Result<(Socket, SocketAddr)> {
     let mut left = alternating(addresses);
     let mut trying = FuturesUnordered::new();
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         if let Some(address) = left.pop_front() {
-            trying.push(dial(SocketAddr::new(address, port)));
+            let address = SocketAddr::new(address, port);
+            trying.push(dial(address).map(move |tried| tried.map(|socket| (socket, address))));
         }
         let next = tokio::time::sleep(STAGGER);
         tokio::select! {
             tried = trying.next() => match tried {
-                Some(Ok(socket)) => return Ok(socket),
+                Some(Ok(connected)) => return Ok(connected),
                 Some(Err(error)) => last_error = error,
                 None => return Err(last_error),
             },

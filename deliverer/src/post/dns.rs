@@ -74,7 +74,7 @@ impl AddressCheck {
 
 /// The address that a host is written as. The URL's parser has already turned decimal, octal and hexadecimal forms into
 /// the usual one.
-fn literal(host: &str) -> Option<IpAddr> {
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.parse().ok()
 }

@@ -18,6 +18,8 @@ use futures_util::task::AtomicWaker;
 use schemas::time::millis;
 use tokio::time::Instant;
 
+use super::details::Connecting;
+
 /// Time for which a new connection that waits for its first request is not closed.
 const FIRST_USE: Duration = Duration::from_secs(3);
 
@@ -35,6 +37,9 @@ type LastUse = (u64, u64);
 pub(super) struct PooledConnection {
     table: Arc<IdleConnections>,
     connected_at: Instant,
+    connecting: Connecting,
+    /// True once a request over it was answered.
+    has_answered: AtomicBool,
     uses: AtomicUsize,
     /// Its last use, by which the table has it. Changed under the table's lock.
     last_use_ms: AtomicU64,
@@ -52,10 +57,12 @@ impl IdleConnections {
     }
 
     /// The state of a new connection, which is idle until it has a request.
-    pub(super) fn connected(self: &Arc<Self>) -> Arc<PooledConnection> {
+    pub(super) fn connected(self: &Arc<Self>, connecting: Connecting) -> Arc<PooledConnection> {
         let connection = Arc::new(PooledConnection {
             table: self.clone(),
             connected_at: Instant::now(),
+            connecting,
+            has_answered: AtomicBool::new(false),
             uses: AtomicUsize::new(0),
             last_use_ms: AtomicU64::new(0),
             last_use_number: AtomicU64::new(0),
@@ -146,6 +153,15 @@ impl ConnectionUse {
         self.0.connected_at
     }
 
+    pub(super) fn connecting(&self) -> Connecting {
+        self.0.connecting
+    }
+
+    /// True for the first answer over the connection, and then no more.
+    pub(super) fn is_first_answer(&self) -> bool {
+        !self.0.has_answered.swap(true, SeqCst)
+    }
+
     pub(super) fn is_surplus(&self) -> bool {
         self.0.is_surplus()
     }
@@ -171,7 +187,7 @@ mod tests {
 
     /// A connection of a pool.
     fn pooled(table: &Arc<IdleConnections>) -> (Arc<PooledConnection>, ConnectionUse) {
-        let connection = table.connected();
+        let connection = table.connected(Connecting::in_memory());
         let pooled = ConnectionUse::of(&connection);
         (connection, pooled)
     }

@@ -4,6 +4,7 @@
 
 mod client;
 mod connector;
+mod details;
 mod dial;
 mod dns;
 mod failure;
@@ -14,7 +15,7 @@ mod request;
 mod tls;
 
 use bytes::Bytes;
-use http::{Response, header::RETRY_AFTER};
+use http::{header::RETRY_AFTER, response::Parts};
 use http_body_util::BodyExt as _;
 use schemas::time::millis;
 use schemas::{Delivery, OutcomeClass};
@@ -31,6 +32,7 @@ use crate::{
 use client::{HttpClient, ResponseBody};
 
 pub(crate) use client::Network;
+pub(crate) use details::PostDetails;
 #[cfg(test)]
 pub(crate) use dial::Dial;
 #[cfg(test)]
@@ -49,6 +51,7 @@ pub(crate) struct Posted {
     pub(crate) began: u64,
     pub(crate) ended: u64,
     pub(crate) outcome: Outcome,
+    pub(crate) details: PostDetails,
 }
 
 impl Poster {
@@ -76,16 +79,17 @@ impl Poster {
             started(began.0);
             self.request(endpoint, delivery, body, began).await
         };
-        let outcome = self.slots.run(path.lane(), permit.endpoint(), request).await;
-        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(millis(began.1.elapsed())));
-        Posted { began: began.0, ended: self.now(), outcome }
+        let ended = self.slots.run(path.lane(), permit.endpoint(), request).await;
+        let cut_short = || (Outcome::cut_short(millis(began.1.elapsed())), PostDetails::default());
+        let (outcome, details) = ended.unwrap_or_else(cut_short);
+        Posted { began: began.0, ended: self.now(), outcome, details }
     }
 
     /// Posts without waiting for a slot.
     pub(crate) async fn post_now(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes) -> Posted {
         let began = (self.now(), Instant::now());
-        let outcome = self.request(endpoint, delivery, body, began).await;
-        Posted { began: began.0, ended: self.now(), outcome }
+        let (outcome, details) = self.request(endpoint, delivery, body, began).await;
+        Posted { began: began.0, ended: self.now(), outcome, details }
     }
 
     /// The request begins at `now`, in unix ms for the header `webhook-timestamp`, which is `began`.
@@ -95,27 +99,31 @@ impl Poster {
         delivery: &Delivery,
         body: &Bytes,
         (now, began): (u64, Instant),
-    ) -> Outcome {
-        let Some(url) = &endpoint.url else {
-            return Outcome::without_response(OutcomeClass::Malformed, "the url is invalid".to_owned());
-        };
+    ) -> (Outcome, PostDetails) {
+        let unsent =
+            |reason: String| (Outcome::without_response(OutcomeClass::Malformed, reason), PostDetails::default());
+        let Some(url) = &endpoint.url else { return unsent("the url is invalid".to_owned()) };
         let headers = match endpoint.headers_for(delivery, body, now) {
             Ok(headers) => headers,
-            Err(unsignable) => return Outcome::without_response(OutcomeClass::Malformed, unsignable.to_string()),
+            Err(unsignable) => return unsent(unsignable.to_string()),
         };
+        let details = PostDetails::sent(headers.clone());
         let deadline = began + endpoint.endpoint.timeout.0;
-        let mut outcome = match self.client.post(&endpoint.tenant, url, headers, body, deadline).await {
-            Ok(response) => self.read(response, &endpoint.masked, deadline).await,
-            Err(error) => Outcome::without_response(error.class(), error.reason()),
+        let (mut outcome, details) = match self.client.post(&endpoint.tenant, url, headers, body, deadline).await {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let details = details.answered(&head, &endpoint.masked, began);
+                (self.read(head, body, &endpoint.masked, deadline).await, details)
+            }
+            Err(error) => (Outcome::without_response(error.class(), error.reason()), details),
         };
         outcome.duration_ms = millis(began.elapsed());
-        outcome
+        (outcome, details)
     }
 
     /// The status line decides the class, whatever happens to the body. A body that is not read to its end closes the
     /// connection. The head is kept meanwhile, because the connection counts as idle without it.
-    async fn read(&self, response: Response<ResponseBody>, masked: &MaskedTexts, deadline: Instant) -> Outcome {
-        let (head, mut body) = response.into_parts();
+    async fn read(&self, head: Parts, mut body: ResponseBody, masked: &MaskedTexts, deadline: Instant) -> Outcome {
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(RetryAfter::parse);
         let mut beginning = Vec::new();

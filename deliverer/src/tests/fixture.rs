@@ -11,6 +11,7 @@ use std::{
 use broker::{Broker, BrokerLayer, Lane, Log, PublishError, Queue, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use history::Recorder;
 use schemas::{DeadLetter, Delivery, EventId, EventType, Message, Part, Tenant, wire};
 use serde_json::{Value, json};
 use service::Clock;
@@ -130,6 +131,7 @@ impl Fixture {
             store: store.clone(),
             outbox: outbox.clone(),
             retention: retention.clone(),
+            recorder: Recorder::off(),
             clock: clock.clone(),
             // One half neither shortens nor lengthens a wait.
             chance: Arc::new(|| 0.5),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{Broker as _, Due, Lane, SessionEnd, Target};
 use bytes::Bytes;
+use history::Recorder;
 use schemas::{Attempt, Delivery, Notice, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use store::Outbox;
@@ -51,7 +52,7 @@ fn lateness_counts_from_the_time_that_was_waited_for() {
         (retry_after_a_deferral, "retry", 0.5, false),
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
-        let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
+        let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")), Recorder::off());
         let consumed = ConsumedDelivery {
             delivery,
             body: Bytes::new(),

@@ -80,6 +80,7 @@ fn tenant(subscriptions: Vec<serde_json::Value>) -> TenantSnapshot {
     });
     let subscriptions = numbered.collect();
     Tenant {
+        retention: None,
         id: "acme".into(),
         name: None,
         quota: None,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use broker::{Broker, DirectDelivery, Lane, Log, Queue, Record, Settlement, Target, memory::Memory};
+use history::Recorder;
 use schemas::{Delivery, HeaderValue, Message, Parked, Tenant, wire};
 use serde_json::{Value, json};
 use service::{Clock, SeenConfig};
@@ -176,6 +177,7 @@ impl Fixture {
             retention: retention.clone(),
             parked_retention: parked_retention.clone(),
             direct,
+            recorder: Recorder::off(),
             clock,
             stop: stopped,
         };

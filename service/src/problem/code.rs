@@ -14,6 +14,8 @@ pub enum Code {
     MethodNotAllowed,
     /// The resource cannot be changed now: something else owns it, or it exists already.
     Conflict,
+    /// Nothing is recorded: `history.url` is `off`.
+    HistoryOff,
     /// Another event was accepted, or is being accepted, under the event's id; `errors` says where.
     EventIdTaken,
     /// The event has come through too many deliveries already: it goes round in a loop.
@@ -40,7 +42,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 21] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -48,6 +50,7 @@ impl Code {
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::Conflict,
+        Code::HistoryOff,
         Code::EventIdTaken,
         Code::EventLoop,
         Code::PreconditionFailed,
@@ -74,6 +77,7 @@ impl Code {
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
             Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "It does not do that"),
             Code::Conflict => ("conflict", StatusCode::CONFLICT, "It cannot be changed here and now"),
+            Code::HistoryOff => ("history_off", StatusCode::CONFLICT, "Nothing is recorded"),
             Code::EventIdTaken => ("event_id_taken", StatusCode::CONFLICT, "Another event has this id"),
             Code::EventLoop => ("event_loop", StatusCode::UNPROCESSABLE_ENTITY, "The event goes round in a loop"),
             Code::PreconditionFailed => {

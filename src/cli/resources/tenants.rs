@@ -13,6 +13,18 @@ pub(crate) struct TenantFields {
     name: Option<String>,
     #[command(flatten)]
     quota: QuotaFields,
+    #[command(flatten)]
+    retention: RetentionFields,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct RetentionFields {
+    /// Retention: time that events, deliveries and attempts are kept, such as 14d, if shorter than for everybody.
+    #[arg(long, value_name = "TIME")]
+    history: Option<String>,
+    /// Retention: time that bodies are kept, if shorter than for everybody.
+    #[arg(long, value_name = "TIME")]
+    bodies: Option<String>,
 }
 
 #[derive(Debug, clap::Args, Serialize)]

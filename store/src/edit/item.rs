@@ -9,7 +9,7 @@ use super::draft::Draft;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ItemKind {
-    /// A tenant's name and quota.
+    /// A tenant's name, quota and retention.
     Tenant,
     Endpoint,
     Subscription,
@@ -72,8 +72,8 @@ impl Item {
     pub fn shown(&self) -> Value {
         let shown = match self {
             Self::Tenant(tenant) => {
-                let Tenant { id, name, quota, .. } = &**tenant;
-                Ok(serde_json::json!({"id": id, "name": name, "quota": quota}))
+                let Tenant { id, name, quota, retention, .. } = &**tenant;
+                Ok(serde_json::json!({"id": id, "name": name, "quota": quota, "retention": retention}))
             }
             Self::Endpoint(endpoint) => serde_json::to_value(endpoint),
             Self::Subscription(subscription) => serde_json::to_value(subscription),
@@ -130,7 +130,8 @@ fn within(tenant: &str, before: Option<&Tenant>, draft: &Draft) -> Vec<ItemChang
 
 /// Returns all items of a tenant, the tenant itself first.
 pub(crate) fn items(tenant: &Tenant) -> Vec<Item> {
-    let head = Tenant { name: tenant.name.clone(), quota: tenant.quota, ..Tenant::new(&tenant.id) };
+    let Tenant { id, name, quota, retention, .. } = tenant;
+    let head = Tenant { name: name.clone(), quota: *quota, retention: *retention, ..Tenant::new(id) };
     let endpoints = tenant.endpoints.iter().cloned().map(|endpoint| Item::Endpoint(Box::new(endpoint)));
     let subscriptions = tenant.subscriptions.iter().cloned().map(|one| Item::Subscription(Box::new(one)));
     let sources = tenant.sources.iter().cloned().map(|source| Item::Source(Box::new(source)));

@@ -144,8 +144,12 @@ impl Merged {
         if tenant.quota.is_some() && whole.quota.is_some() && tenant.quota != whole.quota {
             differs("quota");
         }
+        if tenant.retention.is_some() && whole.retention.is_some() && tenant.retention != whole.retention {
+            differs("retention");
+        }
         whole.name = whole.name.take().or(tenant.name);
         whole.quota = whole.quota.or(tenant.quota);
+        whole.retention = whole.retention.or(tenant.retention);
         whole.endpoints.extend(tenant.endpoints);
         whole.subscriptions.extend(tenant.subscriptions);
         whole.sources.extend(tenant.sources);

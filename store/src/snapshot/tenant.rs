@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
+use schemas::{Endpoint, HistoryRetention, Key, Quota, SourceConfig, Subscription, Tenant};
 
 use crate::{Item, ItemKind, ItemVersion, Versions};
 
@@ -25,6 +25,8 @@ pub struct TenantSnapshot {
     pub id: String,
     pub name: Option<String>,
     pub quota: Quota,
+    /// How long history is kept, where that is shorter than for everybody.
+    pub retention: Option<HistoryRetention>,
     /// By id.
     pub endpoints: HashMap<String, Arc<Endpoint>>,
     /// Sorted by id.
@@ -39,14 +41,14 @@ pub struct TenantSnapshot {
 
 impl From<Tenant> for TenantSnapshot {
     fn from(tenant: Tenant) -> Self {
-        let Tenant { id, name, quota, endpoints, mut subscriptions, mut sources, mut keys } = tenant;
+        let Tenant { id, name, quota, retention, endpoints, mut subscriptions, mut sources, mut keys } = tenant;
         subscriptions.sort_by(|a, b| a.id.cmp(&b.id));
         sources.sort_by(|a, b| a.id.cmp(&b.id));
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id.clone(), Arc::new(endpoint))).collect();
         let sources = sources.into_iter().map(Arc::new).collect();
         let (quota, versions) = (quota.unwrap_or_default(), Versions::default());
-        Self { id, name, quota, endpoints, subscriptions, sources, keys, versions }
+        Self { id, name, quota, retention, endpoints, subscriptions, sources, keys, versions }
     }
 }
 
@@ -59,6 +61,7 @@ impl TenantSnapshot {
             id: self.id.clone(),
             name: self.name.clone(),
             quota: Some(self.quota).filter(|quota| *quota != Quota::default()),
+            retention: self.retention,
             endpoints,
             subscriptions: self.subscriptions.clone(),
             sources: self.sources.iter().map(|source| SourceConfig::clone(source)).collect(),
@@ -103,6 +106,7 @@ impl TenantSnapshot {
             Item::Tenant(tenant) => {
                 self.name = tenant.name;
                 self.quota = tenant.quota.unwrap_or_default();
+                self.retention = tenant.retention;
             }
             Item::Endpoint(endpoint) => _ = self.endpoints.insert(endpoint.id.clone(), Arc::new(*endpoint)),
             Item::Subscription(one) => insert(&mut self.subscriptions, *one, |one| &one.id),

@@ -104,7 +104,7 @@ pub(in crate::rabbitmq) async fn contents_on(
 
 /// Streams always report that they are empty, and liveness probes are no work.
 fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
-    let others = [names.log(Log::Dead), names.log(Log::Parked), names.of("canary")];
+    let others = [names.log(Log::Dead), names.log(Log::Parked), names.history(), names.of("canary")];
     !others.contains(&queue.name)
 }
 

@@ -17,6 +17,12 @@ pub(in crate::rabbitmq) const DELIVERY_LIMIT_KEY: &str = "delivery_limit.-";
 /// A stream is trimmed by whole segments, so with the default of 500 MB a quiet one would exceed its age for months
 /// (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
 const SEGMENT_BYTES: i64 = 50_000_000;
+/// Age of the oldest dead letters and parked messages.
+const LOG_AGE: &str = "30D";
+/// Bytes of history records on their way to control, which usually takes them within a second.
+const HISTORY_BYTES: u64 = 2_000_000_000;
+/// Age of the oldest history records. They hold what people wrote, so they do not wait long for a control that is away.
+const HISTORY_AGE: &str = "1D";
 
 #[derive(Clone, Debug)]
 pub(in crate::rabbitmq) struct Names {
@@ -47,6 +53,11 @@ impl Names {
     pub(in crate::rabbitmq) fn log(&self, log: Log) -> String {
         self.of(log.name())
     }
+
+    /// The name of the exchange and of the stream of history records.
+    pub(in crate::rabbitmq) fn history(&self) -> String {
+        self.of("history")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +82,7 @@ fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
     vec![
         exchange(park.clone(), Routing::Topic, None),
         exchange(names.log(Log::Dead), Routing::Topic, None),
+        exchange(names.history(), Routing::Topic, None),
         exchange(names.events.clone(), Routing::Topic, Some(&park)),
         exchange(names.queue(Queue::IngestSlow), Routing::Topic, Some(&park)),
         exchange(names.of("deliver"), Routing::Topic, Some(&park)),
@@ -92,8 +104,9 @@ fn queues(names: &Names, logs: LogBytes) -> Vec<DeclaredQueue> {
         queue
     };
     let mut queues = vec![
-        stream(park.clone(), logs.parked),
-        stream(names.log(Log::Dead), logs.dead),
+        stream(park.clone(), logs.parked, LOG_AGE),
+        stream(names.log(Log::Dead), logs.dead, LOG_AGE),
+        stream(names.history(), HISTORY_BYTES, HISTORY_AGE),
         // A parked event keeps its key, which names its tenant.
         quorum(names, Queue::Ingest, &park),
         quorum(names, Queue::IngestSlow, &park),
@@ -137,11 +150,11 @@ fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
     ]
 }
 
-fn stream(name: String, bytes: u64) -> DeclaredQueue {
+fn stream(name: String, bytes: u64, age: &str) -> DeclaredQueue {
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let arguments = vec![
         ("x-queue-type", text("stream")),
-        ("x-max-age", text("30D")),
+        ("x-max-age", text(age)),
         (MAX_LENGTH_BYTES, Argument::Int(bytes)),
         ("x-stream-max-segment-size-bytes", Argument::Int(SEGMENT_BYTES)),
     ];
@@ -155,6 +168,7 @@ fn bindings(names: &Names) -> Vec<DeclaredBinding> {
     let mut bindings = vec![
         binding(&park, park.clone(), "#"),
         binding(&dead, dead.clone(), "#"),
+        binding(&names.history(), names.history(), "#"),
         binding(&names.events, names.queue(Queue::Ingest), "#"),
         binding(&names.queue(Queue::IngestSlow), names.queue(Queue::IngestSlow), "#"),
         binding(&names.of("canary"), names.of("canary"), "canary"),
@@ -205,8 +219,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_twenty_one_queues_and_streams_for_any_number_of_tenants() {
-        assert_eq!(plan().queues.len(), 21);
+    fn there_are_twenty_two_queues_and_streams_for_any_number_of_tenants() {
+        assert_eq!(plan().queues.len(), 22);
     }
 
     #[test]

@@ -305,7 +305,7 @@ async fn publish(
 }
 
 fn evidence(names: &Names, binding: &DeclaredBinding) -> Evidence {
-    if binding.to == names.of("canary") {
+    if [names.of("canary"), names.history()].contains(&binding.to) {
         Evidence::NoReturn
     } else if [Log::Dead, Log::Parked].iter().any(|log| names.log(*log) == binding.to) {
         Evidence::Record

@@ -49,14 +49,16 @@ impl Role {
             Self::Producer => Some((&[EVENTS], &[])),
             // It puts events aside, parks what it cannot read, and writes a dead letter for a delivery that can never be
             // made.
-            Self::Router => Some((&["ingest.slow", "deliver", "dead", "park"], &["ingest", "ingest.slow"])),
-            Self::Deliverer => Some((&["deliver", "delay", "dead", "park"], &["deliver.fast", "deliver.slow"])),
+            Self::Router => Some((&["ingest.slow", "deliver", "dead", "park", "history"], &["ingest", "ingest.slow"])),
+            Self::Deliverer => {
+                Some((&["deliver", "delay", "dead", "park", "history"], &["deliver.fast", "deliver.slow"]))
+            }
             Self::Worker => Some((
-                &["ingest.slow", "deliver", "delay", "dead", "park"],
+                &["ingest.slow", "deliver", "delay", "dead", "park", "history"],
                 &["ingest", "ingest.slow", "deliver.fast", "deliver.slow"],
             )),
             // It requeues and replays; and reading a log appends a marker, to see where the log ends.
-            Self::Control => Some((&[EVENTS, "deliver", "dead", "park"], &["dead", "park"])),
+            Self::Control => Some((&[EVENTS, "deliver", "dead", "park", "history"], &["dead", "park", "history"])),
             Self::Topology => None,
         }
     }

@@ -152,7 +152,7 @@ impl Apply {
         };
         let before = draft.tenants().get(&head.id).cloned().unwrap_or_else(|| Tenant::new(&head.id));
         let quota = head.quota.filter(|quota| *quota != Quota::default());
-        let after = Tenant { name: head.name, quota, ..before.clone() };
+        let after = Tenant { name: head.name, quota, retention: head.retention, ..before.clone() };
         let mut tenant = DescribedTenant { before, after, positions: Positions::default() };
         self.list::<Endpoint>(endpoints, &mut tenant, problems, shown_once)?;
         self.list::<Subscription>(subscriptions, &mut tenant, problems, shown_once)?;

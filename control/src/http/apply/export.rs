@@ -15,6 +15,9 @@ pub(super) fn describe(tenant: &Tenant, with_secrets: bool) -> Object {
     if let Some(quota) = &tenant.quota {
         described.insert("quota".to_owned(), json!(quota));
     }
+    if let Some(retention) = &tenant.retention {
+        described.insert("retention".to_owned(), json!(retention));
+    }
     let mut endpoint = defaults::<Endpoint>(&json!({"id": "", "url": ""}));
     if with_secrets {
         // An apply keeps stored secrets when `secrets` is left out. An empty list would say that there are none.

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decide::Apply;
-use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Warning};
+use schemas::{Endpoint, HistoryRetention, Key, Quota, SourceConfig, Subscription, Warning};
 use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, get_with, post_with},
@@ -110,6 +110,9 @@ struct DescribedTenant {
     /// Limits of what the tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
+    /// How long history is kept, where that is shorter than for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<HistoryRetention>,
     /// Endpoints that deliveries are posted to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     endpoints: Option<Vec<DescribedResource<Endpoint>>>,

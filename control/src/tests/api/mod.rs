@@ -36,6 +36,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use broker::memory::Memory;
+use history::Recorder;
 use schemas::{KeyHash, Quota, Tenant};
 use serde_json::{Value, json};
 use store::{MemoryStore, Store as _, TenantSnapshot};
@@ -103,6 +104,8 @@ impl Api {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
             outbox: Arc::new(store::Outbox::new("control")),
+            history: None,
+            recorder: Recorder::off(),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(move || time.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),

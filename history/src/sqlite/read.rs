@@ -1,0 +1,362 @@
+//! Answers, from the files of the days that are meant, newest first. Readers have connections of their own, and never wait for
+//! the writer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _};
+use service::sqlite_file;
+use uuid::Uuid;
+
+use super::{
+    coverage,
+    error::HistoryFileError,
+    folder::{DAY_MS, Day, Folder, Part},
+    names::Names,
+    rows::{DeliveryKey, DeliveryRow, unpack_post},
+    search::{BUDGET, EventRow, Found, Place, Scan, Search, deliveries_of},
+    stats::Stats,
+    write::{of, signed},
+};
+use crate::{
+    AttemptItem, Coverage, Cursor, DeliveryItem, DeliveryStory, EventItem, EventStory, HistoryError, MAX_PAGE, Page,
+    PageRequest, StatsPoint, StatsRequest, body,
+};
+
+/// Connections to read that are kept open, of all files together.
+const KEPT_OPEN: usize = 70;
+
+pub(super) struct Reader {
+    folder: Folder,
+    names: Arc<Names>,
+    /// Connections that nobody uses, the last used at the end.
+    idle: Mutex<Vec<((Day, Part), Connection)>>,
+}
+
+/// A connection that goes back to the others when it is dropped.
+struct Reading<'a> {
+    reader: &'a Reader,
+    file: Option<((Day, Part), Connection)>,
+}
+
+impl Reader {
+    pub(super) fn new(folder: Folder, names: Arc<Names>) -> Self {
+        Self { folder, names, idle: Mutex::default() }
+    }
+
+    /// Closes the idle connections of a day whose files are gone or will be.
+    pub(super) fn close(&self, is_meant: impl Fn(Day) -> bool) {
+        self.idle().retain(|((day, _), _)| !is_meant(*day));
+    }
+
+    pub(super) fn deliveries(&self, asked: &PageRequest) -> Result<Page<DeliveryItem>, HistoryError> {
+        let (found, next) = self.list(asked, |scan, budget| scan.deliveries(budget))?;
+        let items = found.into_iter().map(|(day, (event, key, row))| {
+            let file = self.open(day, Part::Records)?;
+            self.delivery_item(file.connection()?, &event, &key, &row)
+        });
+        Ok(Page { items: items.collect::<Result<_, _>>()?, next })
+    }
+
+    pub(super) fn events(&self, asked: &PageRequest) -> Result<Page<EventItem>, HistoryError> {
+        let (found, next) = self.list(asked, |scan, budget| scan.events(budget))?;
+        Ok(Page { items: found.into_iter().map(|(_, event)| self.event_item(&event)).collect(), next })
+    }
+
+    /// Collects a page over all ways and days, newest first.
+    #[expect(clippy::type_complexity, reason = "a page: its items with their days, and where the next one begins")]
+    fn list<T>(
+        &self,
+        asked: &PageRequest,
+        scan: impl Fn(&Scan<'_>, &mut usize) -> Result<Found<T>, HistoryError>,
+    ) -> Result<(Vec<(Day, T)>, Option<Cursor>), HistoryError> {
+        let limit = asked.limit.clamp(1, MAX_PAGE);
+        let ways = Search::of(&asked.filter, &self.names);
+        let after = asked.after.as_ref().and_then(Place::read);
+        let (mut page, mut last, mut budget) = (Vec::new(), None, BUDGET);
+        let mut days = self.folder.days(Part::Records)?;
+        days.reverse();
+        for day in days {
+            let (began, ended) = (day.began(), day.began() + DAY_MS);
+            if after.as_ref().is_some_and(|after| began > after.accepted_at) {
+                continue;
+            }
+            let mut items = Vec::new();
+            let mut stopped: Option<Place> = None;
+            for search in ways.iter().filter(|way| way.touches(began, ended)) {
+                let Some(file) = self.open_if_there(day, Part::Records)? else { continue };
+                // One more shows whether there is another page.
+                let limit = limit + 1 - page.len();
+                let scanned = Scan { file: file.connection()?, search, after: after.as_ref(), limit };
+                let found = scan(&scanned, &mut budget)?;
+                items.extend(found.items);
+                stopped = stopped.max(found.stopped);
+            }
+            items.sort_by(|(one, _), (other, _)| other.cmp(one));
+            items.dedup_by(|(one, _), (other, _)| one == other);
+            if let Some(stopped) = &stopped {
+                // What another way found beyond it comes on the next page.
+                items.retain(|(place, _)| place >= stopped);
+            }
+            for (place, item) in items {
+                if page.len() == limit {
+                    return Ok((page, last.map(|place: Place| place.cursor())));
+                }
+                last = Some(place);
+                page.push((day, item));
+            }
+            if let Some(stopped) = stopped {
+                return Ok((page, Some(stopped.cursor())));
+            }
+        }
+        Ok((page, None))
+    }
+
+    pub(super) fn delivery(&self, tenant: &str, id: Uuid) -> Result<Option<DeliveryStory>, HistoryError> {
+        let Some((tenant, _)) = self.names.tenant(tenant) else { return Ok(None) };
+        for day in self.newest_first()? {
+            let Some(file) = self.open_if_there(day, Part::Records)? else { continue };
+            let connection = file.connection()?;
+            let select = "SELECT event, endpoint, part FROM deliveries WHERE id = ?1 AND tenant = ?2";
+            let key = connection.prepare_cached(select)?.query_row((id.as_bytes(), tenant), |row| {
+                Ok(DeliveryKey { event: row.get(0)?, endpoint: row.get(1)?, part: row.get(2)? })
+            });
+            let Some(key) = key.optional()? else { continue };
+            let (Some(event), Some(row)) =
+                (EventRow::find(connection, key.event)?, DeliveryRow::find(connection, &key)?)
+            else {
+                continue;
+            };
+            let attempts = attempts(connection, &key, &row)?;
+            let body = row.shape.map(|shape| self.body(day, &event, shape)).transpose()?.flatten();
+            let request_headers = attempts.last().map(|last| last.post.request_headers.clone()).unwrap_or_default();
+            let matched_by = row.subscriptions.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            return Ok(Some(DeliveryStory {
+                delivery: self.delivery_item(connection, &event, &key, &row)?,
+                attempts,
+                body,
+                request_headers,
+                matched_by,
+                erased: event.is_erased,
+            }));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn event(&self, tenant: &str, id: &str) -> Result<Option<EventStory>, HistoryError> {
+        let Some((tenant, _)) = self.names.tenant(tenant) else { return Ok(None) };
+        for day in self.newest_first()? {
+            let Some(file) = self.open_if_there(day, Part::Records)? else { continue };
+            let connection = file.connection()?;
+            let select = "SELECT no, unmatched, shape FROM events WHERE id = ?1 AND tenant = ?2";
+            let found = connection.prepare_cached(select)?.query_row((id, tenant), |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<i64>>(2)?))
+            });
+            let Some((no, unmatched, shape)) = found.optional()? else { continue };
+            let Some(event) = EventRow::find(connection, no)? else { continue };
+            let deliveries = deliveries_of(connection, no)?;
+            let items = deliveries.iter().map(|(key, row)| self.delivery_item(connection, &event, key, row));
+            return Ok(Some(EventStory {
+                event: self.event_item(&event),
+                body: shape.map(|shape| self.body(day, &event, shape)).transpose()?.flatten(),
+                unmatched: unmatched.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+                deliveries: items.collect::<Result<_, _>>()?,
+            }));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn stats(&self, request: &StatsRequest) -> Result<Vec<StatsPoint>, HistoryError> {
+        let tenant = match &request.tenant {
+            None => None,
+            Some(name) => match self.names.tenant(name) {
+                Some((no, _)) => Some(no),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let endpoints = request.endpoint_id.as_ref().map(|id| match tenant {
+            Some(no) => self.names.endpoint(no, id).into_iter().collect::<Vec<_>>(),
+            None => self.names.endpoints_called(id),
+        });
+        let mut stats = Stats::default();
+        for day in self.newest_first()?.into_iter().filter(|day| day.began() < request.until) {
+            if let Some(file) = self.open_if_there(day, Part::Records)? {
+                stats.add(file.connection()?, request, tenant, endpoints.as_deref())?;
+            }
+        }
+        Ok(stats.points())
+    }
+
+    pub(super) fn coverage(&self, since: u64, until: u64) -> Result<Coverage, HistoryError> {
+        let meta = sqlite_file::open_read_only(&self.folder.meta())?;
+        coverage::read(&meta, since, until)
+    }
+
+    pub(super) fn position(&self) -> Result<Option<u64>, HistoryError> {
+        let meta = sqlite_file::open_read_only(&self.folder.meta())?;
+        let position = meta.query_row("SELECT value FROM position", [], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(position.map(i64::unsigned_abs))
+    }
+
+    fn event_item(&self, event: &EventRow) -> EventItem {
+        let event = event.clone();
+        EventItem {
+            tenant: self.names.tenant_name(event.tenant).unwrap_or_default(),
+            id: event.id,
+            event_type: event.event_type,
+            source: event.source,
+            accepted_at: event.accepted_at,
+            occurred_at: event.occurred_at,
+            channel_id: event.channel,
+            queue_id: event.queue,
+            ticket_id: event.ticket,
+            protocol: event.protocol,
+            matched: event.matched,
+        }
+    }
+
+    fn delivery_item(
+        &self,
+        file: &Connection,
+        event: &EventRow,
+        key: &DeliveryKey,
+        row: &DeliveryRow,
+    ) -> Result<DeliveryItem, HistoryError> {
+        let last = row.last.map(|(run, number)| attempt(file, key, row, run, number)).transpose()?.flatten();
+        Ok(DeliveryItem {
+            tenant: self.names.tenant_name(event.tenant).unwrap_or_default(),
+            id: row.id,
+            event_id: event.id.clone(),
+            event_type: event.event_type.clone(),
+            endpoint_id: self.names.endpoint_id(key.endpoint),
+            part: key.part.clone(),
+            state: row.state.shown(),
+            reason: row.reason,
+            accepted_at: event.accepted_at,
+            attempt_count: row.attempts,
+            run: row.run,
+            last,
+            next_due: row.next_due,
+            channel_id: event.channel.clone(),
+            queue_id: event.queue.clone(),
+            ticket_id: event.ticket.clone(),
+            protocol: event.protocol.clone(),
+        })
+    }
+
+    fn body(&self, day: Day, event: &EventRow, shape: body::Shape) -> Result<Option<bytes::Bytes>, HistoryError> {
+        let Some(file) = self.open_if_there(day, Part::Bodies)? else { return Ok(None) };
+        let select = "SELECT body FROM bodies WHERE event = ?1 AND shape = ?2 AND of = ?3";
+        let mut select = file.connection()?.prepare_cached(select)?;
+        let of = of(event.tenant, &event.id);
+        let packed = select.query_row((event.no, shape, of), |row| row.get::<_, Vec<u8>>(0)).optional()?;
+        Ok(packed.and_then(|packed| body::unpack(&packed)))
+    }
+
+    fn newest_first(&self) -> Result<Vec<Day>, HistoryError> {
+        let mut days = self.folder.days(Part::Records)?;
+        days.reverse();
+        Ok(days)
+    }
+
+    /// A file, unless it was dropped.
+    fn open_if_there(&self, day: Day, part: Part) -> Result<Option<Reading<'_>>, HistoryError> {
+        match self.folder.file(day, part).exists() {
+            true => self.open(day, part).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn open(&self, day: Day, part: Part) -> Result<Reading<'_>, HistoryError> {
+        let idle = {
+            let mut idle = self.idle();
+            let known = idle.iter().rposition(|(of, _)| *of == (day, part));
+            known.map(|at| idle.remove(at))
+        };
+        let file = match idle {
+            Some(file) => file,
+            None => {
+                let path = self.folder.file(day, part);
+                let opened = sqlite_file::open_read_only(&path);
+                ((day, part), opened.map_err(|source| HistoryFileError::Database { path, source })?)
+            }
+        };
+        Ok(Reading { reader: self, file: Some(file) })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<((Day, Part), Connection)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading<'_> {
+    fn connection(&self) -> Result<&Connection, HistoryError> {
+        let connection = self.file.as_ref().map(|(_, connection)| connection);
+        connection.ok_or_else(|| HistoryError("no file is open".to_owned()))
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            let mut idle = self.reader.idle();
+            idle.push(file);
+            if idle.len() > KEPT_OPEN {
+                idle.remove(0);
+            }
+        }
+    }
+}
+
+/// The attempts of a delivery, in the order in which they were made. Its lives are numbered by when they began.
+fn attempts(file: &Connection, key: &DeliveryKey, row: &DeliveryRow) -> Result<Vec<AttemptItem>, HistoryError> {
+    let select = "SELECT run_began, number, at, next_due, deferrals, post FROM attempts
+        WHERE event = ?1 AND endpoint = ?2 AND part = ?3 ORDER BY run_began, number";
+    let mut select = file.prepare_cached(select)?;
+    let mut rows = select.query((key.event, key.endpoint, &key.part))?;
+    let (mut attempts, mut runs) = (Vec::new(), Vec::new());
+    while let Some(found) = rows.next()? {
+        let began: i64 = found.get(0)?;
+        if runs.last() != Some(&began) {
+            runs.push(began);
+        }
+        let post: Option<Vec<u8>> = found.get(5)?;
+        let Some(post) = post.as_deref().and_then(unpack_post) else { continue };
+        attempts.push((
+            runs.len(),
+            AttemptItem {
+                run: 0,
+                number: found.get(1)?,
+                at: found.get::<_, i64>(2)?.unsigned_abs(),
+                post,
+                next_due: found.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                deferrals: found.get(4)?,
+            },
+        ));
+    }
+    // Lives of which no attempt is known are the first ones.
+    let last_run = runs.last().map_or(0, |began| began.unsigned_abs());
+    let waits = u32::from(last_run < row.run_began);
+    let unknown = row.run.saturating_sub(waits).saturating_sub(runs.len() as u32);
+    Ok(attempts.into_iter().map(|(rank, item)| AttemptItem { run: unknown + rank as u32, ..item }).collect())
+}
+
+fn attempt(
+    file: &Connection,
+    key: &DeliveryKey,
+    row: &DeliveryRow,
+    run: u64,
+    number: u32,
+) -> Result<Option<AttemptItem>, HistoryError> {
+    let select = "SELECT at, next_due, deferrals, post FROM attempts
+        WHERE event = ?1 AND endpoint = ?2 AND part = ?3 AND run_began = ?4 AND number = ?5";
+    let mut select = file.prepare_cached(select)?;
+    let found = select.query_row((key.event, key.endpoint, &key.part, signed(run), number), |found| {
+        let next_due = found.get::<_, Option<i64>>(1)?.map(i64::unsigned_abs);
+        Ok((found.get::<_, i64>(0)?.unsigned_abs(), next_due, found.get(2)?, found.get::<_, Option<Vec<u8>>>(3)?))
+    });
+    let Some((at, next_due, deferrals, post)) = found.optional()? else { return Ok(None) };
+    // The last attempt is of the present life, or of the one before it.
+    let run = if run == row.run_began { row.run } else { row.run.saturating_sub(1) };
+    let post = post.as_deref().and_then(unpack_post);
+    Ok(post.map(|post| AttemptItem { run, number, at, post, next_due, deferrals }))
+}
