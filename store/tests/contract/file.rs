@@ -1,8 +1,67 @@
-//! The folder of YAML: read, never written.
+//! The folder of YAML: read, never written; and the file beside it, in which control keeps jobs and leases.
 
-use store::{EditError, FileStore, Store};
+use std::sync::Arc;
 
-use crate::story::{edit, shown};
+use store::{EditError, FileStore, SqliteControlState, Store, StoreOpenError, lock};
+use tempfile::TempDir;
+
+use crate::{
+    fixture::Fixture,
+    story::{edit, shown},
+};
+
+/// An empty folder, and control's file outside of it.
+struct InFolder {
+    folder: TempDir,
+    store: Option<Arc<FileStore>>,
+}
+
+impl InFolder {
+    async fn open(&mut self) {
+        let state = SqliteControlState::open(&self.folder.path().join("control.db")).await.expect("it opens");
+        let store = FileStore::open(&self.folder.path().join("conf.d")).await.expect("it opens");
+        self.store = Some(Arc::new(store.with_control_state(state)));
+    }
+}
+
+impl Fixture for InFolder {
+    async fn start() -> Self {
+        let mut folder = Self { folder: tempfile::tempdir().expect("a folder"), store: None };
+        folder.open().await;
+        folder
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone().expect("it is open")
+    }
+
+    async fn reopen(&mut self) {
+        let store = self.store.take().and_then(Arc::into_inner);
+        assert!(store.is_some(), "nobody else holds it");
+        drop(store);
+        self.open().await;
+    }
+}
+
+crate::suite::contract!(control_state of InFolder);
+
+#[tokio::test]
+async fn controls_of_one_machine_share_the_file_and_a_lease_is_one_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.db");
+    let [one, two] = [(); 2].map(|()| SqliteControlState::open(&path));
+    let (one, two) = (one.await.expect("it opens"), two.await.expect("it opens beside the first"));
+    assert!(matches!(lock(&path), Err(StoreOpenError::Held(_))), "a restore waits for both");
+    let state = |file: SqliteControlState| async move {
+        let store = FileStore::open(std::path::Path::new("/nonexistent")).await.expect("an empty one");
+        store.with_control_state(file)
+    };
+    let (one, two) = (state(one).await, state(two).await);
+    let (one, two) = (one.control_state().expect("a place"), two.control_state().expect("a place"));
+    assert_eq!(one.acquire_lease("jobs", "one", 10, 0).await, Ok(true));
+    assert_eq!(two.acquire_lease("jobs", "two", 10, 9).await, Ok(false));
+    assert_eq!(two.acquire_lease("jobs", "two", 10, 10).await, Ok(true));
+}
 
 #[tokio::test]
 async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
@@ -16,7 +75,7 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
         Ok(())
     }));
     assert!(matches!(refused.await, Err(EditError::ReadOnly)));
-    assert!(store.usage_and_audit().is_none());
+    assert!(store.usage_and_audit().is_none() && store.control_state().is_none());
     std::fs::write(folder.path().join("beta.yaml"), "tenants: [{id: beta}]\n").expect("written");
     store.pull().await.expect("it can be read");
     assert_eq!(shown(&store).into_keys().collect::<Vec<_>>(), ["acme", "beta"]);
