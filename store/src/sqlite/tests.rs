@@ -65,7 +65,8 @@ async fn a_file_of_the_first_format_is_read_and_brought_up_to_date_and_nobody_kn
     store.edit(put(tenant("acme"))).await.unwrap();
     drop(store);
     let connection = Connection::open(&path).unwrap();
-    connection.execute_batch("ALTER TABLE items DROP COLUMN created; PRAGMA user_version = 1").unwrap();
+    let older = "ALTER TABLE items DROP COLUMN created; DROP TABLE jobs; DROP TABLE leases; PRAGMA user_version = 1";
+    connection.execute_batch(older).unwrap();
     drop(connection);
 
     let dump = read(&path).unwrap();
