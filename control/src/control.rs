@@ -21,8 +21,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ControlConfig, ControlMetrics, Rate, Rules, backlog, day_counts::DayCounts, dead_letter_quota::DeadLetterCount,
     dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_health::EndpointHealths, endpoint_test,
-    event_rates::EventRates, fleet::Fleet, jobs::Jobs, log_index::LogIndex, log_turns, operational_events::PublishedEvents,
-    parked::ParkedSearch, recent_searches::RecentSearches, settings::Generator,
+    event_rates::EventRates, fleet::Fleet, jobs::Jobs, log_index::LogIndex, log_turns,
+    operational_events::PublishedEvents, parked::ParkedSearch, recent_searches::RecentSearches, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
 

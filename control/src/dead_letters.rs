@@ -272,11 +272,11 @@ impl LiveDeadLetters {
 }
 
 /// How many dead letters a discard has found, and how many of them it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Discarded {
     /// So many matched.
     pub(crate) matched: u64,
-    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest.
+    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest. 0 with `dry_run`.
     pub(crate) discarded: u64,
 }
 

@@ -245,10 +245,7 @@ impl Control {
             false => (offset, LetterState::Open),
         });
         let letters = letters.chain(replayed.map(|offset| (offset, LetterState::Replayed))).collect();
-        Ok((
-            found.only(|endpoint| !without.contains(endpoint)),
-            ReplayTracker::new(position, spec.end, letters),
-        ))
+        Ok((found.only(|endpoint| !without.contains(endpoint)), ReplayTracker::new(position, spec.end, letters)))
     }
 
     /// Offsets of the dead letters that a job has replayed. Its markers are all from `since` on.

@@ -11,8 +11,9 @@ use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, UsageScope, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
+    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Snapshot, Store,
+    StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit, UsageReport, UsageScope, edit::decide_on,
+    snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
 pub struct MemoryStore {
@@ -278,11 +279,18 @@ impl ControlState for MemoryStore {
     fn trim_jobs(&self, before: u64, most: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
         let trim = self.reached().map(|mut state| {
             let (mut places, all) = (HashMap::<_, u32>::new(), state.jobs.len());
-            let old: Vec<_> = state.jobs.values().rev().filter(|job| job.state != JobState::Running).filter(|job| {
-                let place = places.entry((job.tenant.clone(), job.kind.clone())).or_default();
-                *place += 1;
-                *place > most || job.ended_at.is_some_and(|at| at < before)
-            }).map(|job| job.id.clone()).collect();
+            let old: Vec<_> = state
+                .jobs
+                .values()
+                .rev()
+                .filter(|job| job.state != JobState::Running)
+                .filter(|job| {
+                    let place = places.entry((job.tenant.clone(), job.kind.clone())).or_default();
+                    *place += 1;
+                    *place > most || job.ended_at.is_some_and(|at| at < before)
+                })
+                .map(|job| job.id.clone())
+                .collect();
             state.jobs.retain(|id, _| !old.contains(id));
             (all - state.jobs.len()) as u64
         });
@@ -308,7 +316,8 @@ impl ControlState for MemoryStore {
     }
 
     fn release_lease<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = self.reached().map(|mut state| state.leases.retain(|lease, (whose, _)| lease != name || whose != holder));
+        let release =
+            self.reached().map(|mut state| state.leases.retain(|lease, (whose, _)| lease != name || whose != holder));
         ready(release).boxed()
     }
 }

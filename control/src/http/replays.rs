@@ -34,7 +34,8 @@ use crate::{
 const KEPT: &str = "Newest first, whichever process has started them. Those that have ended are kept for 30 days, the last 200 of a tenant.";
 
 /// Describes what a restart means.
-const GOES_ON: &str = "It goes on when `control` is started anew, and sends nothing twice beyond the 100 that were under way.";
+const GOES_ON: &str =
+    "It goes on when `control` is started anew, and sends nothing twice beyond the 100 that were under way.";
 
 /// Describes what happens to dead letters whose replay would end at once.
 const NO_RECEIVER: &str = "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others. An endpoint \
@@ -108,11 +109,11 @@ struct ReplayBody {
     rate_per_second: Option<f64>,
 }
 
-/// How many dead letters a replay or a discard would look at.
+/// How many dead letters a replay would look at.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Matched {
+struct Matched {
     /// So many match. A replay skips those that cannot go out, such as those for disabled endpoints.
-    pub(super) matched: u64,
+    matched: u64,
 }
 
 /// A replay.
@@ -211,7 +212,8 @@ async fn shown(control: &Control, tenant: &str, id: &str) -> Result<Response, Pr
 async fn find(control: &Control, tenant: &str, id: &str) -> Result<Job, Problem> {
     let none = || Problem::new(Code::NotFound).detail(format!("there is no replay `{id}` of tenant `{tenant}`"));
     let job = control.control_state().map_err(away)?.job(id).await.map_err(away)?;
-    let whose = |job: &Job| (job.kind == REPLAY) && job.tenant == tenant && job.tenant_created == control.created(tenant);
+    let whose =
+        |job: &Job| (job.kind == REPLAY) && job.tenant == tenant && job.tenant_created == control.created(tenant);
     job.filter(whose).ok_or_else(none)
 }
 

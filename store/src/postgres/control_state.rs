@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{Job, JobProgress, JobQuery, JobState, StoreError};
 
-const COLUMNS: &str = "SELECT id, tenant, tenant_created, kind, state, spec, matched, position, done, skipped, started_at,
+const COLUMNS: &str =
+    "SELECT id, tenant, tenant_created, kind, state, spec, matched, position, done, skipped, started_at,
                            ended_at FROM jobs";
 
 pub(super) async fn insert(session: &PostgresSession, job: &Job, most: u32) -> Result<bool, StoreError> {

@@ -34,8 +34,8 @@ use self::{
     url::DatabaseUrl,
 };
 use crate::{
-    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
-    UsageAndAudit, UsageReport, UsageScope,
+    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Keyring, Snapshot, Store,
+    StoreError, StoreOpenError, SyncStatus, Usage, UsageAndAudit, UsageReport, UsageScope,
     snapshot::current::CurrentSnapshot,
     snapshot_cache::SnapshotCache,
     usage_and_audit::{ROLLED_UP_AT_ONCE, TRIMMED_AT_ONCE, newest},
@@ -251,9 +251,9 @@ impl ControlState for PostgresStore {
 
     fn release_lease<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let [name, holder] = [name, holder].map(str::to_owned);
-        let release = self.control_state.run(move |session| {
-            async move { control_state::release_lease(session, &name, &holder).await }.boxed()
-        });
+        let release = self
+            .control_state
+            .run(move |session| async move { control_state::release_lease(session, &name, &holder).await }.boxed());
         release.boxed()
     }
 }

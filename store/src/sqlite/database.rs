@@ -11,7 +11,7 @@ use schemas::time::rfc3339;
 use tokio::sync::watch;
 
 use super::{
-    control_state::SqliteControlState,
+    control_state::{SqliteControlState, end_leases},
     migrations::SETTINGS_FILE,
     open::{OpenDatabase, lock, open, unusable},
     rows, usage,
@@ -40,6 +40,7 @@ pub(super) struct SqliteDatabase {
 impl SqliteDatabase {
     pub(super) fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
         let mut opened = open(path, lock(path)?, &SETTINGS_FILE)?;
+        end_leases(&opened.connection).map_err(|error| unusable(path, &error))?;
         let snapshot = first_snapshot(&mut opened.connection, path, &keyring)?;
         let (file, keyring) = (Arc::new(Mutex::new(opened)), ArcSwap::from_pointee(keyring));
         let control_state = SqliteControlState::within(file.clone());

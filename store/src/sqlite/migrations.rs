@@ -63,8 +63,7 @@ impl Migrations {
 
     /// Refuses the format of a file at `path` that a later version of this program wrote.
     pub(super) fn refuse_newer(&self, found: i64, path: &Path) -> Result<(), StoreOpenError> {
-        let newer =
-            || StoreOpenError::Newer { place: path.display().to_string(), found, known: self.format() };
+        let newer = || StoreOpenError::Newer { place: path.display().to_string(), found, known: self.format() };
         if found > self.format() { Err(newer()) } else { Ok(()) }
     }
 

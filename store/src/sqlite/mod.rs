@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use self::database::SqliteDatabase;
 use crate::{
-    AuditEntry, ControlState, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError, Usage,
-    UsageAndAudit, UsageReport, UsageScope,
+    AuditEntry, ControlState, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError,
+    Usage, UsageAndAudit, UsageReport, UsageScope,
 };
 
 pub use control_state::{SqliteControlState, back_up_control_state};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use store::{EditError, FileStore, SqliteControlState, Store, StoreOpenError, lock};
+use store::{ControlState as _, EditError, FileStore, SqliteControlState, Store, StoreOpenError, lock};
 use tempfile::TempDir;
 
 use crate::{
@@ -49,9 +49,10 @@ crate::suite::contract!(control_state of InFolder);
 async fn controls_of_one_machine_share_the_file_and_a_lease_is_one_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("control.db");
-    let [one, two] = [(); 2].map(|()| SqliteControlState::open(&path));
+    let [one, two] = [(); 2].map(|()| SqliteControlState::open_shared(&path));
     let (one, two) = (one.await.expect("it opens"), two.await.expect("it opens beside the first"));
-    assert!(matches!(lock(&path), Err(StoreOpenError::Held(_))), "a restore waits for both");
+    assert!(matches!(lock(&path), Err(StoreOpenError::Held(_))), "a restore is refused");
+    assert!(matches!(SqliteControlState::open(&path).await, Err(StoreOpenError::Held(_))));
     let state = |file: SqliteControlState| async move {
         let store = FileStore::open(std::path::Path::new("/nonexistent")).await.expect("an empty one");
         store.with_control_state(file)
@@ -97,4 +98,14 @@ async fn files_that_cannot_be_used_leave_it_as_old_as_it_was_and_count_once() {
     std::fs::write(&file, "tenants: [{id: acme}]\n").expect("written");
     store.pull().await.expect("it is mended");
     assert!(store.sync_status().synced_at > opened.synced_at && store.sync_status().failures == 1);
+}
+
+#[tokio::test]
+async fn leases_end_with_the_process_that_had_the_file_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.db");
+    for holder in ["one", "two"] {
+        let state = SqliteControlState::open(&path).await.expect("it opens");
+        assert_eq!(state.acquire_lease("jobs", holder, 1_000, 0).await, Ok(true), "{holder}");
+    }
 }

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::super::rows::{signed, unsigned};
 use crate::{Job, JobProgress, JobQuery, JobState};
 
-const COLUMNS: &str = "SELECT id, tenant, tenant_created, kind, state, spec, matched, position, done, skipped, started_at,
+const COLUMNS: &str =
+    "SELECT id, tenant, tenant_created, kind, state, spec, matched, position, done, skipped, started_at,
                            ended_at FROM jobs";
 
 pub(super) fn insert(connection: &Connection, job: &Job, most: u32) -> rusqlite::Result<bool> {
@@ -31,8 +32,8 @@ pub(super) fn record_progress(connection: &Connection, progress: &[JobProgress])
 }
 
 pub(super) fn end(connection: &Connection, id: &str, state: JobState, at: u64) -> rusqlite::Result<bool> {
-    let mut update = connection
-        .prepare_cached("UPDATE jobs SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 'running'")?;
+    let mut update =
+        connection.prepare_cached("UPDATE jobs SET state = ?2, ended_at = ?3 WHERE id = ?1 AND state = 'running'")?;
     update.execute(params![id, state.as_str(), signed(at)]).map(|rows| rows > 0)
 }
 

@@ -24,15 +24,34 @@ use crate::{ControlState, Job, JobProgress, JobQuery, JobState, StoreError, Stor
 pub struct SqliteControlState(Arc<Mutex<OpenDatabase>>);
 
 impl SqliteControlState {
-    /// Opens the file at `path` beside a `file:` store, or creates it with mode 0600. Several processes of a machine may
-    /// have it open.
+    /// Opens the file at `path` beside a `file:` store, or creates it with mode 0600, for this process alone.
     ///
     /// # Errors
-    /// [`StoreOpenError::Held`] while the file is being restored, [`StoreOpenError::Newer`] when a later version of this
+    /// [`StoreOpenError::Held`] when another process has it, [`StoreOpenError::Newer`] when a later version of this
     /// program wrote it, otherwise the error of the file system or of SQLite.
     pub async fn open(path: &Path) -> Result<Self, StoreOpenError> {
+        Self::open_with(path, |path| {
+            let opened = open(path, open::lock(path)?, &CONTROL_FILE)?;
+            end_leases(&opened.connection).map_err(|error| unusable(path, &error))?;
+            Ok(opened)
+        })
+        .await
+    }
+
+    /// Like [`open`](Self::open), but other processes of this machine may open it in this way, too.
+    ///
+    /// # Errors
+    /// As with [`open`](Self::open).
+    pub async fn open_shared(path: &Path) -> Result<Self, StoreOpenError> {
+        Self::open_with(path, |path| open(path, open::lock_shared(path)?, &CONTROL_FILE)).await
+    }
+
+    async fn open_with(
+        path: &Path,
+        open: fn(&Path) -> Result<OpenDatabase, StoreOpenError>,
+    ) -> Result<Self, StoreOpenError> {
         let owned = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || open(&owned, open::lock_shared(&owned)?, &CONTROL_FILE)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&owned)).await;
         let database = opened.map_err(|error| unusable(path, &error))??;
         Ok(Self(Arc::new(Mutex::new(database))))
     }
@@ -72,6 +91,11 @@ impl SqliteControlState {
     fn file(&self) -> MutexGuard<'_, OpenDatabase> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends all leases in a file that no other process has open: their holders have died.
+pub(super) fn end_leases(connection: &Connection) -> rusqlite::Result<()> {
+    leases::end_all(connection)
 }
 
 impl ControlState for SqliteControlState {
