@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_position_is_before_the_first_open_letter_and_counts_those_before_it() {
         let mut tracker = ReplayTracker::new(ReplayPosition::default(), 100, open(&[3, 5, 9]));
-        [3, 5, 9].map(|offset| tracker.begin(offset));
+        [3, 5, 9].into_iter().for_each(|offset| tracker.begin(offset));
         assert_eq!(tracker.progress().position, at(3, 0, 0));
         tracker.end(9, LetterState::Skipped);
         tracker.end(5, LetterState::Replayed);

@@ -128,7 +128,5 @@ async fn tenant_of(client: &LogClient, id: &str) -> anyhow::Result<String> {
         Ok(())
     };
     client.each("/v1/replays", &Query::new(), usize::MAX, see).await?;
-    tenant.ok_or_else(|| {
-        anyhow::anyhow!("there is no replay {id}: `carteiro replays list` shows all there are")
-    })
+    tenant.ok_or_else(|| anyhow::anyhow!("there is no replay {id}: `carteiro replays list` shows all there are"))
 }

@@ -15,17 +15,16 @@ use service::{
     openapi::{ApiRouter, Operation, get_with, post_with},
     problem::{Code, Problem},
 };
-use store::{Job, JobQuery, JobState, StoreError};
+use store::{Job, JobQuery, JobState};
 
 use super::{
     context::{RequestBody, RequestContext},
     dead_letters::{ONE_SEARCH, TAG},
     describe,
     page::{self, Page},
-    problems,
 };
 use crate::{
-    Control, DeadLetterFilter, InvalidFilter, Rate,
+    Control, DeadLetterFilter, InvalidFilter, NotStarted, Rate,
     dead_letters::MAX_IDS,
     replays::{REPLAY, ReplayView},
 };
@@ -160,8 +159,7 @@ async fn listed(request: &RequestContext, tenant: Option<(&str, u64)>) -> Result
     let progress = control.jobs.progress();
     let at_most = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let query = JobQuery { kind: REPLAY, tenant, before: after.as_deref(), limit: at_most };
-    let jobs = control.control_state().map_err(away)?.jobs(query).await;
-    let mut jobs = jobs.map_err(away)?;
+    let mut jobs = control.control_state().map_err(NotStarted::from)?.jobs(query).await.map_err(NotStarted::from)?;
     let is_more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| is_more).map(|last| page::cursor(&last.id));
@@ -198,7 +196,7 @@ async fn stop(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let (control, tenant, id) = (&request.control, authorized.tenant_id(), request.path_parameter("id"));
     let job = find(control, tenant, id).await?;
-    control.end_job(&job, JobState::Stopped).await.map_err(away)?;
+    control.end_job(&job, JobState::Stopped).await.map_err(NotStarted::from)?;
     shown(control, tenant, id).await
 }
 
@@ -211,14 +209,10 @@ async fn shown(control: &Control, tenant: &str, id: &str) -> Result<Response, Pr
 
 async fn find(control: &Control, tenant: &str, id: &str) -> Result<Job, Problem> {
     let none = || Problem::new(Code::NotFound).detail(format!("there is no replay `{id}` of tenant `{tenant}`"));
-    let job = control.control_state().map_err(away)?.job(id).await.map_err(away)?;
+    let job = control.control_state().map_err(NotStarted::from)?.job(id).await.map_err(NotStarted::from)?;
     let whose =
         |job: &Job| (job.kind == REPLAY) && job.tenant == tenant && job.tenant_created == control.created(tenant);
     job.filter(whose).ok_or_else(none)
-}
-
-fn away(error: StoreError) -> Problem {
-    problems::store_unavailable(&error)
 }
 
 /// The dead letters that a request is about, and what is to become of them. It is read by hand, so that every mistake is
