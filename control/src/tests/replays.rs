@@ -66,8 +66,9 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     let (accepted_at, replay) = (NOW, Some(job));
     let (due, first_at, last) = (None, None, None);
     let (revision, attempt, deferrals) = (1, 1, 0);
-    let expected =
-        Delivery { revision, accepted_at, attempt, due, first_at, last, deferrals, replay, ..dead.delivery.clone() };
+    let first_accepted_at = Some(dead.delivery.accepted_at);
+    let anew = Delivery { revision, accepted_at, first_accepted_at, attempt, due, ..dead.delivery.clone() };
+    let expected = Delivery { first_at, last, deferrals, replay, ..anew };
     assert_eq!(read, expected);
     assert_eq!(read.webhook_id(), dead.delivery.webhook_id());
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
