@@ -39,6 +39,7 @@ mod published;
 mod quotas;
 mod refusals;
 mod reload;
+mod replay_crash;
 mod request_limits;
 mod rotation;
 mod secrets;

@@ -13,7 +13,7 @@ pub struct ControlConfig {
     /// Most dead letters that a replay starts per second, unless its request says otherwise.
     #[schemars(with = "f64")]
     pub replays_per_second: Rate,
-    /// Most replays that run at once in this process.
+    /// Most replays that run at once, those of all processes on a store.
     pub max_replays: usize,
     /// Most endpoints of a tenant whose quota does not say.
     pub max_endpoints: u64,

@@ -22,8 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ControlConfig, ControlMetrics, Rate, Rules, backlog, day_counts::DayCounts, dead_letter_quota::DeadLetterCount,
     dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_health::EndpointHealths, endpoint_test,
-    event_rates::EventRates, fleet::Fleet, log_index::LogIndex, log_turns, operational_events::PublishedEvents,
-    parked::ParkedSearch, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
+    event_rates::EventRates, fleet::Fleet, jobs::Jobs, log_index::LogIndex, log_turns,
+    operational_events::PublishedEvents, parked::ParkedSearch, recent_searches::RecentSearches, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
 
@@ -38,7 +38,7 @@ const ROLL_UP_AGE: u64 = 2 * 24 * 60 * 60 * 1000;
 pub struct ControlDependencies {
     /// Has the logs of dead letters and parked messages, and takes messages that are published again.
     pub broker: Arc<dyn Broker>,
-    /// Has the configuration and the keys that give access to it.
+    /// Has the configuration and the keys that give access to it, and the jobs.
     pub store: Arc<dyn Store>,
     /// Counts the deliveries that replays make.
     pub outbox: Arc<Outbox>,
@@ -60,17 +60,17 @@ pub struct ControlDependencies {
     pub audit_age: Duration,
     /// Time that usage stays.
     pub usage_age: Duration,
-    /// Cancelled when the process stops, which ends all replays.
+    /// Cancelled when the process stops. Replays stand still then, and go on with the next start.
     pub stop: CancellationToken,
 }
 
 pub struct Control {
     pub(crate) deps: ControlDependencies,
     pub(crate) metrics: ControlMetrics,
-    /// Background tasks: replays, and publishes of operational events.
+    /// Background tasks: the runner of jobs, and publishes of operational events.
     pub(crate) tasks: TaskTracker,
     pub(crate) edit_queue: EditQueue,
-    pub(crate) replays: ReplayJobs,
+    pub(crate) jobs: Jobs,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
     pub(crate) event_rates: EventRates,
@@ -110,7 +110,7 @@ impl Control {
             metrics,
             tasks: TaskTracker::new(),
             edit_queue: EditQueue::default(),
-            replays: ReplayJobs::new(config.max_replays),
+            jobs: Jobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
             event_rates: EventRates::default(),
             dead_letter_count: Mutex::default(),
@@ -137,7 +137,7 @@ impl Control {
         Generator { chance: self.deps.chance.clone(), secrets: self.deps.secrets.clone() }
     }
 
-    /// Waits until all replays have ended after `stop`. The broker must stay open until then.
+    /// Waits until all replays stand still after `stop`. The broker and the store must stay open until then.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;

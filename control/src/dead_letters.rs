@@ -3,7 +3,7 @@
 //! A delivery has at most one live dead letter: the latest record of a delivery replaces earlier ones, and the marker of a
 //! replay or a discard ends those before it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use broker::{
     Deadline, Log, Logs, ReadError, Record, publish_until_confirmed,
@@ -18,7 +18,8 @@ use schemas::{
     DeadLetter, DeadReason, EventType,
     time::{rfc3339, unix_ms},
 };
-use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeSeq as _};
+use serde_json::{Map, Value};
 use store::is_older;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -30,7 +31,7 @@ use crate::{
     log_turns::REQUEST_TIME,
 };
 
-/// Most ids of one filter. A replay keeps its filter for as long as it is remembered.
+/// Most ids of one filter. A replay keeps its filter for as long as it is kept.
 pub(crate) const MAX_IDS: usize = 1_000;
 
 /// Which dead letters are meant: all that every given field allows.
@@ -107,6 +108,26 @@ impl DeadLetterFilter {
             && self.event_type.as_ref().is_none_or(|event_type| event_type.as_str() == letter.event_type)
             && self.since.is_none_or(|since| dead_at().is_some_and(|at| at >= since))
             && self.until.is_none_or(|until| dead_at().is_some_and(|at| at < until))
+    }
+}
+
+/// Reads what was serialized before.
+impl<'de> Deserialize<'de> for DeadLetterFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut filter = Self::default();
+        for (name, value) in Map::<String, Value>::deserialize(deserializer)? {
+            let texts = match &value {
+                Value::Array(ids) => {
+                    filter.ids.get_or_insert_default();
+                    ids.as_slice()
+                }
+                one => std::slice::from_ref(one),
+            };
+            for text in texts {
+                filter.set(&name, text.as_str().unwrap_or_default()).map_err(D::Error::custom)?;
+            }
+        }
+        Ok(filter)
     }
 }
 
@@ -223,6 +244,16 @@ impl LiveDeadLetters {
         self.0.is_empty()
     }
 
+    /// Only those at these offsets.
+    pub(crate) fn within(&self, offsets: Range<u64>) -> Self {
+        Self(self.0.iter().filter(|(offset, _)| offsets.contains(offset)).cloned().collect())
+    }
+
+    /// The offset of each, in order, and the endpoint that it was for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.0.iter().map(|(offset, origin)| (*offset, &*origin.endpoint_id))
+    }
+
     /// The endpoints that they were for.
     pub(crate) fn endpoints(&self) -> BTreeSet<&str> {
         self.0.iter().map(|(_, origin)| &*origin.endpoint_id).collect()
@@ -241,11 +272,11 @@ impl LiveDeadLetters {
 }
 
 /// How many dead letters a discard has found, and how many of them it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Discarded {
     /// So many matched.
     pub(crate) matched: u64,
-    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest.
+    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest. 0 with `dry_run`.
     pub(crate) discarded: u64,
 }
 

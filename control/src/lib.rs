@@ -17,6 +17,7 @@ mod findings;
 mod fleet;
 mod history;
 mod http;
+mod jobs;
 mod log_index;
 mod log_search;
 mod log_turns;
@@ -27,6 +28,7 @@ mod parked;
 mod rate;
 mod recent_searches;
 mod replay;
+mod replay_tracker;
 mod replays;
 mod settings;
 mod status;
@@ -42,8 +44,10 @@ pub use findings::{FAILING, GONE};
 pub use http::{TickedEvent, describe, routes};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub(crate) use replay::{Receivers, Replay, ReplayEnd, ReplayProgress, WINDOW};
-pub use replays::{NotStarted, ReplayJob, ReplayState};
+pub(crate) use replay::{Receivers, Replay, ReplayEnd, WINDOW};
+pub(crate) use replay_tracker::ReplayProgress;
+pub use replays::NotStarted;
+pub(crate) use replays::ReplaySpec;
 pub use settings::Rules;
 
 /// The commented defaults of the section `control`.

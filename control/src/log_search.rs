@@ -136,6 +136,11 @@ impl<F: LogFilter> Search<F> {
         self.has_read(0)
     }
 
+    /// Offset after the last record that was read. None before the first read.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.span.map(|span| span.next)
+    }
+
     /// The live records that were found, in the order of the log.
     pub(crate) fn live(&self) -> &BTreeMap<u64, Arc<Origin>> {
         &self.live

@@ -3,14 +3,17 @@
 //! repeats a delivery under the same webhook-id and never loses one. At most as many deliveries are repeated as are
 //! under way at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use broker::{
     Broker, Deadline, Lane, PublishError, ReadError, Record, Target, publish_until_confirmed,
     records::{ReplayMarker, read_dead_letter},
 };
 use futures_util::{
-    Stream, StreamExt as _,
+    FutureExt as _, Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
 use schemas::{BadHeader, Counts, DeadReason, Delivery, Message};
@@ -19,14 +22,18 @@ use store::{Outbox, Store, is_older};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ControlMetrics, LiveDeadLetters, Rate, rate::Throttle};
+use crate::{
+    ControlMetrics, LiveDeadLetters, Rate,
+    rate::Throttle,
+    replay_tracker::{LetterState, ReplayProgress, ReplayTracker},
+};
 
 /// Most deliveries under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
 pub(crate) const WINDOW: usize = 100;
 /// Most bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
 const WINDOW_BYTES: u32 = 64 << 20;
 /// Pause between a failed read of the log and the next.
-const READ_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const READ_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Replay<'a> {
     pub(crate) broker: &'a dyn Broker,
@@ -56,16 +63,6 @@ pub(crate) struct Receivers<'a> {
     pub(crate) named_at: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ReplayProgress {
-    /// Dead letters that were published again.
-    pub(crate) replayed: u64,
-    /// Dead letters that are not published again: their bodies were not kept, because they were too large or beyond the
-    /// tenant's quota, their endpoints were made anew, or they came back from a replay and there is no room for more of
-    /// these.
-    pub(crate) skipped: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplayEnd {
     /// Every dead letter that was found at the start has been handled.
@@ -89,21 +86,36 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays dead letters and calls `progress` after each. Skips those without a body or receiver. Waits while the
-    /// broker takes no publishes or its log cannot be read.
-    pub(crate) async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
+    /// Replays dead letters, which `tracker` knows, and calls `progress` after each. Skips those without a body or
+    /// receiver. Waits while the broker takes no publishes or its log cannot be read.
+    pub(crate) async fn run(
+        self,
+        live: LiveDeadLetters,
+        tracker: ReplayTracker,
+        progress: impl Fn(ReplayProgress),
+    ) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
         let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
-        let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
-        let mut so_far = ReplayProgress::default();
-        while let Some(end) = ends.next().await {
+        let tracker = Mutex::new(tracker);
+        // The lock is never held across an await.
+        let tracked = || tracker.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = started.map(|started| {
+            let offset = started.record.offset;
+            tracked().begin(offset);
+            self.replay(started).map(move |end| (offset, end))
+        });
+        let mut ends = std::pin::pin!(ends.buffer_unordered(WINDOW));
+        while let Some((offset, end)) = ends.next().await {
             self.count(&end);
+            let mut tracker = tracked();
             match end {
-                Ok(_) => so_far.replayed += 1,
-                Err(error) if error.is_skipped() => so_far.skipped += 1,
-                Err(_) => {}
+                Ok(_) => tracker.end(offset, LetterState::Replayed),
+                Err(error) if error.is_skipped() => tracker.end(offset, LetterState::Skipped),
+                // One that was under way at the stop may go out when the replay goes on.
+                Err(_) if self.stop.is_cancelled() => {}
+                Err(_) => tracker.end(offset, LetterState::Left),
             }
-            progress(so_far);
+            progress(tracker.progress());
         }
         if self.stop.is_cancelled() { ReplayEnd::Stopped } else { ReplayEnd::Done }
     }
@@ -112,7 +124,8 @@ impl Replay<'_> {
     async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
         let published = self.publish(&record).await.inspect_err(|error| {
             // Skipped dead letters are counted instead of logged: there may be ten times a tenant's quota of them.
-            if !error.is_skipped() {
+            // What the stop has interrupted is replayed when the replay goes on.
+            if !error.is_skipped() && !self.stop.is_cancelled() {
                 let (dead_letter_id, event_id) = (record.offset, &record.message.id);
                 tracing::warn!(%error, replay_id = self.replay_id, dead_letter_id, event_id, "dead_letter.not_replayed");
             }

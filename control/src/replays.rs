@@ -1,172 +1,90 @@
-//! The replays of this process. They are kept in memory only: after a restart they are forgotten, and dead letters that
-//! they had not replayed are still alive.
+//! Replays as jobs: what a row keeps of one, how one starts, and how it goes on.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    convert::Infallible,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use broker::ReadError;
+use broker::{Log, ReadError, records::ReplayMarker};
+use futures_util::{TryStreamExt as _, future};
 use schemas::{EndpointState, EventId, time::rfc3339};
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{Deserialize, Serialize, Serializer};
 use service::chance;
-use store::Snapshot;
-use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
+use store::{Job, JobState, Snapshot, StoreError};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress,
+    jobs::RunningJob,
+    log_search::read_ranges,
     log_turns::{LogsInTurns, REQUEST_TIME},
+    replay::READ_RETRY,
+    replay_tracker::{LetterState, ReplayPosition, ReplayTracker},
 };
 
-/// Most ended replays that are remembered. Each has a filter of up to a thousand ids, and a program may start one a minute.
-const REMEMBERED: usize = 1_000;
+/// The kind of these jobs.
+pub(crate) const REPLAY: &str = "replay";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReplayState {
-    Running,
-    /// Every dead letter was replayed, except for those that were skipped or that the process logged.
-    Done,
-    Stopped,
+/// What a replay was asked for, as its row keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReplaySpec {
+    pub(crate) filter: DeadLetterFilter,
+    /// Starts a second.
+    pub(crate) rate: Rate,
+    /// Revision at which the filter named an endpoint; 0 when it named none.
+    pub(crate) named_at: u64,
+    /// Offset of the log at the start. Dead letters from there on are not replayed.
+    pub(crate) end: u64,
 }
 
-impl ReplayState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Stopped => "stopped",
+impl ReplaySpec {
+    pub(crate) fn read(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+}
+
+impl ReplayPosition {
+    /// Reads the position of a row. One that cannot be read is the beginning: what was replayed is not alive any more.
+    pub(crate) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+/// A replay, as answers show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReplayView<'a> {
+    id: &'a str,
+    tenant: &'a str,
+    #[serde(serialize_with = "state")]
+    state: JobState,
+    matched: u64,
+    replayed: u64,
+    skipped: u64,
+    started_at: String,
+    ended_at: Option<String>,
+    filter: serde_json::Value,
+}
+
+fn state<S: Serializer>(state: &JobState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
+impl<'a> ReplayView<'a> {
+    /// Shows a row, with the progress that is not stored yet.
+    pub(crate) fn of(job: &'a Job, newer: Option<&ReplayProgress>) -> Self {
+        let spec: serde_json::Value = serde_json::from_str(&job.spec).unwrap_or_default();
+        Self {
+            id: &job.id,
+            tenant: &job.tenant,
+            state: job.state,
+            matched: job.matched,
+            replayed: newer.map_or(job.done, |newer| newer.replayed),
+            skipped: newer.map_or(job.skipped, |newer| newer.skipped),
+            started_at: rfc3339(job.started_at),
+            ended_at: job.ended_at.map(rfc3339),
+            filter: spec["filter"].clone(),
         }
-    }
-}
-
-/// A replay of this process, as answers show it.
-#[derive(Debug)]
-pub struct ReplayJob {
-    /// A UUIDv7.
-    pub id: String,
-    pub tenant: String,
-    pub filter: DeadLetterFilter,
-    /// Dead letters that were found at the start.
-    pub matched: u64,
-    /// Dead letters that were published again so far.
-    pub replayed: AtomicU64,
-    /// Dead letters that stay alive: their bodies were not kept, their endpoints are disabled, do not exist or were made
-    /// anew, or they came back from a replay and there is no room for more of these.
-    pub skipped: AtomicU64,
-    /// In unix milliseconds, as the next.
-    started_at: u64,
-    ended_at: OnceLock<u64>,
-    state: watch::Sender<ReplayState>,
-}
-
-impl ReplayJob {
-    /// `now` is in unix milliseconds.
-    pub fn new(id: String, tenant: String, filter: DeadLetterFilter, matched: u64, now: u64) -> Self {
-        let (replayed, skipped, state) =
-            (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(ReplayState::Running));
-        Self { id, tenant, filter, matched, replayed, skipped, started_at: now, ended_at: OnceLock::new(), state }
-    }
-
-    pub fn state(&self) -> ReplayState {
-        *self.state.borrow()
-    }
-
-    /// Ends the replay. One that has ended already keeps its state. `now` is in unix milliseconds.
-    pub fn end(&self, as_what: ReplayState, now: u64) {
-        self.state.send_if_modified(|state| {
-            let runs = *state == ReplayState::Running;
-            if runs {
-                *state = as_what;
-                let _ = self.ended_at.set(now);
-            }
-            runs
-        });
-    }
-
-    /// Waits until the replay has ended.
-    pub async fn ended(&self) {
-        // `self` owns the sender, so only the state can end the wait.
-        let _ = self.state.subscribe().wait_for(|state| *state != ReplayState::Running).await;
-    }
-}
-
-impl Serialize for ReplayJob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut job = serializer.serialize_struct("Replay", 9)?;
-        job.serialize_field("id", &self.id)?;
-        job.serialize_field("tenant", &self.tenant)?;
-        job.serialize_field("state", &self.state())?;
-        job.serialize_field("matched", &self.matched)?;
-        job.serialize_field("replayed", &self.replayed.load(Ordering::Relaxed))?;
-        job.serialize_field("skipped", &self.skipped.load(Ordering::Relaxed))?;
-        job.serialize_field("started_at", &rfc3339(self.started_at))?;
-        job.serialize_field("ended_at", &self.ended_at.get().copied().map(rfc3339))?;
-        job.serialize_field("filter", &self.filter)?;
-        job.end()
-    }
-}
-
-/// The replays that this process remembers.
-#[derive(Debug)]
-pub(crate) struct ReplayJobs {
-    most: usize,
-    /// The lock is never held across an await.
-    known: Mutex<VecDeque<Arc<ReplayJob>>>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooMany;
-
-impl ReplayJobs {
-    /// Remembers no replay yet. At most `most` may run at once.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, known: Mutex::default() }
-    }
-
-    /// Adds a replay. When too many are remembered, forgets the oldest ended one of the tenant with the most, so that none
-    /// makes those of others go.
-    pub(crate) fn add(&self, job: ReplayJob) -> Result<Arc<ReplayJob>, TooMany> {
-        let mut known = self.lock();
-        let running = known.iter().filter(|job| job.state() == ReplayState::Running).count();
-        if running >= self.most {
-            return Err(TooMany);
-        }
-        if known.len() - running >= REMEMBERED {
-            let mut ended: HashMap<&str, Vec<usize>> = HashMap::new();
-            for (at, job) in known.iter().enumerate().filter(|(_, job)| job.state() != ReplayState::Running) {
-                ended.entry(&job.tenant).or_default().push(at);
-            }
-            if let Some(oldest) = ended.into_values().max_by_key(Vec::len).map(|of_one| of_one[0]) {
-                known.remove(oldest);
-            }
-        }
-        let job = Arc::new(job);
-        known.push_back(job.clone());
-        Ok(job)
-    }
-
-    /// Returns the replay of this id if it belongs to the tenant.
-    pub(crate) fn get(&self, tenant: &str, id: &str) -> Option<Arc<ReplayJob>> {
-        self.lock().iter().find(|job| job.id == id && job.tenant == tenant).cloned()
-    }
-
-    /// The replays of a tenant, or of all, newest first: those before the id `after`, at most `limit`.
-    pub(crate) fn newest(&self, tenant: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Arc<ReplayJob>> {
-        let known = self.lock();
-        let mut own: Vec<_> = known.iter().filter(|job| tenant.is_none_or(|tenant| job.tenant == tenant)).collect();
-        own.sort_unstable_by(|one, other| other.id.cmp(&one.id));
-        let after = own.into_iter().filter(|job| after.is_none_or(|after| *job.id < *after));
-        after.take(limit).cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<ReplayJob>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,6 +93,8 @@ impl ReplayJobs {
 pub enum NotStarted {
     #[error(transparent)]
     Unread(#[from] ReadError),
+    #[error(transparent)]
+    NotStored(#[from] StoreError),
     #[error("too many replays run")]
     TooMany,
     /// Another request reads the log for the same tenant, or very many requests of other tenants do.
@@ -202,152 +122,159 @@ impl Control {
         LogsInTurns { logs: &*self.deps.broker, turns: self.log_turns.clone() }
     }
 
-    /// Finds a tenant's dead letters, then replays them in a background task. Dead letters that are added later are not
+    /// Finds a tenant's dead letters, and keeps a job that replays them. Dead letters that are added later are not
     /// replayed, and those for endpoints that are disabled or do not exist are skipped.
     pub async fn start_replay(
-        self: &Arc<Self>,
+        &self,
         tenant: &str,
         filter: DeadLetterFilter,
         rate: Option<Rate>,
-    ) -> Result<Arc<ReplayJob>, NotStarted> {
-        let searched = self.find_dead_letters(tenant, &filter, Instant::now() + REQUEST_TIME).await?;
-        let matched = LiveDeadLetters::of(&searched);
-        let live = self.with_receivers(tenant, &matched).await?;
+    ) -> Result<Job, NotStarted> {
+        let state = self.control_state()?;
+        let (matched, end) = {
+            let searched = self.find_dead_letters(tenant, &filter, Instant::now() + REQUEST_TIME).await?;
+            (LiveDeadLetters::of(&searched), searched.end().unwrap_or_default())
+        };
+        let without = self.without_receivers(tenant, &matched).await;
+        match without.first() {
+            Some(first) if matched.only(|endpoint| !without.contains(endpoint)).is_empty() => {
+                return Err(NotStarted::NoReceiver(first.clone(), without.len()));
+            }
+            _ => {}
+        }
         let snapshot = self.deps.store.snapshot().filter(|_| filter.endpoint_id.is_some());
         let named_at = snapshot.map_or(0, |snapshot| snapshot.revision());
+        let spec = ReplaySpec { filter, rate: rate.unwrap_or(self.replay_rate), named_at, end };
         let now = (self.deps.clock)();
-        let id = EventId::fresh(now, chance::bytes(&self.deps.chance)).to_string();
-        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64, now));
-        let job = job.map_err(|TooMany| NotStarted::TooMany)?;
-        self.tasks.spawn(self.clone().replay(job.clone(), live, named_at, rate.unwrap_or(self.replay_rate)));
+        let job = Job {
+            id: EventId::fresh(now, chance::bytes(&self.deps.chance)).to_string(),
+            tenant: tenant.to_owned(),
+            tenant_created: self.created(tenant),
+            kind: REPLAY.to_owned(),
+            state: JobState::Running,
+            spec: serde_json::json!(spec).to_string(),
+            matched: matched.len() as u64,
+            position: String::new(),
+            done: 0,
+            skipped: 0,
+            started_at: now,
+            ended_at: None,
+        };
+        if !state.insert_job(job.clone(), self.jobs.most).await? {
+            return Err(NotStarted::TooMany);
+        }
+        self.jobs.wake.notify_one();
         Ok(job)
     }
 
-    /// Leaves out dead letters for endpoints that are disabled or do not exist, because their deliveries would end at
-    /// once as dead letters again.
-    async fn with_receivers(&self, tenant: &str, matched: &LiveDeadLetters) -> Result<LiveDeadLetters, NotStarted> {
+    /// The endpoints of dead letters that are disabled or do not exist: deliveries to them would end at once as dead
+    /// letters again.
+    async fn without_receivers(&self, tenant: &str, letters: &LiveDeadLetters) -> BTreeSet<String> {
         let store = &self.deps.store;
         let without = |snapshot: Option<Arc<Snapshot>>| -> BTreeSet<String> {
             let is_active = |id: &str| {
                 let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(tenant, id));
                 endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active)
             };
-            matched.endpoints().into_iter().filter(|id| !is_active(id)).map(str::to_owned).collect()
+            letters.endpoints().into_iter().filter(|id| !is_active(id)).map(str::to_owned).collect()
         };
-        let mut unreachable = without(store.snapshot());
-        if !unreachable.is_empty() {
-            // Another process may just have enabled them. After an error the last good snapshot stays.
-            let _ = store.pull().await;
-            unreachable = without(store.snapshot());
+        let unreachable = without(store.snapshot());
+        if unreachable.is_empty() {
+            return unreachable;
         }
-        let live = matched.only(|endpoint| !unreachable.contains(endpoint));
-        match unreachable.first() {
-            Some(first) if live.is_empty() => Err(NotStarted::NoReceiver(first.clone(), unreachable.len())),
-            _ => Ok(live),
+        // Another process may just have enabled them. After an error the last good snapshot stays.
+        let _ = store.pull().await;
+        without(store.snapshot())
+    }
+
+    /// Replays what is left of a job, until it is done or stopped.
+    pub(crate) async fn replay(&self, run: &RunningJob) -> ReplayEnd {
+        let RunningJob { job, spec, stop, .. } = run;
+        let Some((live, tracker)) = stop.run_until_cancelled(self.find_rest(run)).await else {
+            return ReplayEnd::Stopped;
+        };
+        run.note(tracker.progress());
+        let has_room = || self.has_room_for_replays(&job.tenant);
+        let replay = Replay {
+            broker: &*self.deps.broker,
+            receivers: Some(Receivers { store: &*self.deps.store, named_at: spec.named_at }),
+            replay_id: &job.id,
+            has_room: Some(&has_room),
+            rate: Some(spec.rate),
+            clock: &self.deps.clock,
+            outbox: Some(&self.deps.outbox),
+            metrics: Some(&self.metrics),
+            stop: stop.clone(),
+        };
+        self.metrics.replays_running.inc();
+        let end = replay.run(live, tracker, |progress| run.note(progress)).await;
+        self.metrics.replays_running.dec();
+        end
+    }
+
+    /// Finds what is left of a job, however long the log cannot be read.
+    async fn find_rest(&self, run: &RunningJob) -> (LiveDeadLetters, ReplayTracker) {
+        let mut has_failed = false;
+        loop {
+            match self.rest_of(run).await {
+                Ok(rest) => return rest,
+                // The search goes on from where it was.
+                Err(NotStarted::TooSlow) => continue,
+                Err(NotStarted::Unread(error)) if !std::mem::replace(&mut has_failed, true) => {
+                    let dead_letter_id = run.progress().position.next;
+                    tracing::warn!(%error, dead_letter_id, "dead_letters.unreadable");
+                }
+                Err(_) => {}
+            }
+            sleep(READ_RETRY).await;
         }
     }
 
-    async fn replay(self: Arc<Self>, job: Arc<ReplayJob>, live: LiveDeadLetters, named_at: u64, rate: Rate) {
-        self.metrics.replays_running.inc();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let (broker, clock) = (&*self.deps.broker, &self.deps.clock);
-        let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
-        let receivers = Some(Receivers { store: &*self.deps.store, named_at });
-        let (replay_id, rate) = (&job.id, Some(rate));
-        let has_room = || self.has_room_for_replays(&job.tenant);
-        let has_room: Option<&(dyn Fn() -> bool + Sync)> = Some(&has_room);
-        let replay = Replay { broker, receivers, replay_id, has_room, rate, clock, outbox, metrics, stop: stopped };
-        let left_out = job.matched.saturating_sub(live.len() as u64);
-        job.skipped.store(left_out, Ordering::Relaxed);
-        let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {
-            job.replayed.store(replayed, Ordering::Relaxed);
-            job.skipped.store(left_out + skipped, Ordering::Relaxed);
+    /// Searches the log as at the start of the job. Markers say what it has replayed since its position was stored.
+    async fn rest_of(&self, run: &RunningJob) -> Result<(LiveDeadLetters, ReplayTracker), NotStarted> {
+        let RunningJob { job, spec, .. } = run;
+        let position = run.progress().position;
+        let found = {
+            let searched = self.find_dead_letters(&job.tenant, &spec.filter, Instant::now() + REQUEST_TIME).await?;
+            LiveDeadLetters::of(&searched).within(position.next..spec.end)
         };
-        let cancel_at_the_end = async {
-            tokio::select! {
-                () = job.ended() => {}
-                () = self.deps.stop.cancelled() => {}
-            }
-            stop.cancel();
-            std::future::pending::<Infallible>().await
-        };
-        let end = tokio::select! {
-            end = replay.run(live, progress) => end,
-            never = cancel_at_the_end => match never {},
-        };
-        self.metrics.replays_running.dec();
-        let state = match end {
-            ReplayEnd::Done => ReplayState::Done,
-            ReplayEnd::Stopped => ReplayState::Stopped,
-        };
-        job.end(state, (self.deps.clock)());
-        let (state, replayed) = (job.state().as_str(), job.replayed.load(Ordering::Relaxed));
-        let (tenant, matched, skipped) = (&job.tenant, job.matched, job.skipped.load(Ordering::Relaxed));
-        tracing::info!(replay_id = job.id, tenant, state, matched, replayed, skipped, "replay.ended");
+        let replayed = self.replayed_by(job, spec.end).await?.into_iter().filter(|offset| *offset >= position.next);
+        let without = self.without_receivers(&job.tenant, &found).await;
+        let letters = found.iter().map(|(offset, endpoint)| match without.contains(endpoint) {
+            true => (offset, LetterState::Skipped),
+            false => (offset, LetterState::Open),
+        });
+        let letters = letters.chain(replayed.map(|offset| (offset, LetterState::Replayed))).collect();
+        Ok((found.only(|endpoint| !without.contains(endpoint)), ReplayTracker::new(position, spec.end, letters)))
+    }
+
+    /// Offsets of the dead letters that a job has replayed. Its markers are all from `since` on.
+    async fn replayed_by(&self, job: &Job, since: u64) -> Result<BTreeSet<u64>, ReadError> {
+        let logs = self.logs_in_turns();
+        let ranges = self.dead_letter_index.ranges(Some(&job.tenant), since);
+        let markers = read_ranges(&logs, Log::Dead, ranges).try_filter_map(|record| {
+            let marker = ReplayMarker::is_marker(&record).then(|| ReplayMarker::read(&record)).flatten();
+            future::ok(marker.filter(|marker| marker.job == job.id).map(|marker| marker.offset))
+        });
+        markers.try_collect().await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn job(id: usize) -> ReplayJob {
-        ReplayJob::new(id.to_string(), "acme".into(), DeadLetterFilter::default(), 0, 0)
-    }
-
     #[test]
-    fn replays_beyond_the_most_are_refused_until_one_ends() {
-        let jobs = ReplayJobs::new(2);
-        let first = jobs.add(job(1)).unwrap();
-        jobs.add(job(2)).unwrap();
-        assert_eq!(jobs.add(job(3)).unwrap_err(), TooMany);
-        first.end(ReplayState::Done, 0);
-        jobs.add(job(3)).unwrap();
-    }
-
-    #[test]
-    fn replays_that_ended_are_forgotten_from_the_oldest_on() {
-        let jobs = ReplayJobs::new(1 + REMEMBERED);
-        let runs = jobs.add(job(0)).unwrap();
-        for id in 1..=REMEMBERED + 1 {
-            jobs.add(job(id)).unwrap().end(ReplayState::Done, 0);
+    fn a_spec_is_read_as_it_was_written() {
+        let filter = json!({"ids": ["7", "12"], "endpoint_id": "crm", "reason": "exhausted",
+            "event_type": "ticket.created", "since": "2026-01-31T08:00:00.000Z", "until": "2026-02-01T00:00:00.000Z"});
+        for filter in [filter, json!({}), json!({"ids": []})] {
+            let text = json!({"filter": filter, "rate": 2.5, "named_at": 3, "end": 40}).to_string();
+            let spec = ReplaySpec::read(&text).unwrap();
+            assert_eq!(json!(spec), serde_json::from_str::<serde_json::Value>(&text).unwrap());
         }
-        assert!(jobs.get("acme", "1").is_none() && jobs.get("acme", "2").is_some());
-        assert!(jobs.get("acme", &runs.id).is_some(), "running ones are not forgotten");
-        assert!(jobs.get("zeta", "2").is_none(), "another tenant's is not there");
-    }
-
-    #[test]
-    fn replays_of_one_tenant_do_not_make_those_of_another_go() {
-        let jobs = ReplayJobs::new(1);
-        jobs.add(ReplayJob { tenant: "zeta".into(), ..job(0) }).unwrap().end(ReplayState::Done, 0);
-        for id in 1..=2 * REMEMBERED {
-            jobs.add(job(id)).unwrap().end(ReplayState::Done, 0);
-        }
-        assert_eq!(jobs.lock().len(), REMEMBERED);
-        assert!(jobs.get("zeta", "0").is_some());
-    }
-
-    #[test]
-    fn replays_are_listed_newest_first_in_pages() {
-        let jobs = ReplayJobs::new(9);
-        for id in 1..=4 {
-            jobs.add(job(id)).unwrap();
-        }
-        let ids = |after, limit| {
-            let page = jobs.newest(Some("acme"), after, limit);
-            page.iter().map(|job| job.id.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!((ids(None, 3), ids(Some("2"), 3)), (vec!["4".into(), "3".into(), "2".into()], vec!["1".into()]));
-        assert_eq!((jobs.newest(None, None, 9).len(), jobs.newest(Some("zeta"), None, 9).len()), (4, 0));
-    }
-
-    #[test]
-    fn a_replay_that_has_ended_keeps_its_state() {
-        let job = job(1);
-        job.end(ReplayState::Stopped, 0);
-        job.end(ReplayState::Done, 0);
-        assert_eq!(job.state(), ReplayState::Stopped);
+        assert!(ReplaySpec::read(r#"{"filter":{"unknown":"x"},"rate":1.0,"named_at":0,"end":0}"#).is_err());
     }
 }

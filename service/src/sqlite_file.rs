@@ -41,14 +41,23 @@ pub enum LockError {
 
 impl FileLock {
     /// Locks the file at `path`, which is made with mode 0600 if it is missing, and its folder too. Fails with
-    /// [`LockError::Held`] when another process has the lock.
+    /// [`LockError::Held`] when another process has the lock, or shares it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        Self::lock(path, File::try_lock)
+    }
+
+    /// Like [`take`](Self::take), but other processes may share the lock.
+    pub fn share(path: &Path) -> Result<Self, LockError> {
+        Self::lock(path, File::try_lock_shared)
+    }
+
+    fn lock(path: &Path, try_lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
         let failed = |path: &Path, source| LockError::File { path: path.into(), source };
         let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         let file = file.map_err(|source| failed(path, source))?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(LockError::Held),
             Err(TryLockError::Error(source)) => Err(failed(path, source)),
@@ -118,6 +127,17 @@ mod tests {
         assert!(matches!(FileLock::take(&path), Err(LockError::Held)));
         drop(lock);
         FileLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_shared_lock_keeps_out_who_wants_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let shared = [FileLock::share(&path).unwrap(), FileLock::share(&path).unwrap()];
+        assert!(matches!(FileLock::take(&path), Err(LockError::Held)));
+        drop(shared);
+        let _alone = FileLock::take(&path).unwrap();
+        assert!(matches!(FileLock::share(&path), Err(LockError::Held)));
     }
 
     #[test]

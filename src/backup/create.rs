@@ -63,6 +63,7 @@ fn copy(part: BackupPart, config: &Config, staged: &Path) -> anyhow::Result<()> 
     match part {
         BackupPart::Broker => broker::sqlite::back_up(&from, &to)?,
         BackupPart::Store => store::back_up(&from, &to)?,
+        BackupPart::Control => store::back_up_control_state(&from, &to)?,
         BackupPart::StoreKey | BackupPart::OperatorKey => {
             fs::copy(&from, &to).with_context(|| from.display().to_string())?;
         }

@@ -1,5 +1,5 @@
-//! A backup of all data of one machine, as one file: the embedded broker, the embedded store, and the keys made for
-//! both.
+//! A backup of all data of one machine, as one file: the embedded broker, the embedded store or what control keeps beside
+//! a folder of files, and the keys.
 //!
 //! Data of RabbitMQ and PostgreSQL is not included, because these have tools of their own. Configuration files are not
 //! either.

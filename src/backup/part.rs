@@ -6,14 +6,16 @@ use store::Location;
 
 use crate::{
     config::Config,
-    process::{broker_file, operator_key_file, store_key_file},
+    process::{broker_file, control_file, operator_key_file, store_key_file},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackupPart {
     Broker,
-    /// The embedded store's file: the configured tenants, usage and the audit log.
+    /// The embedded store's file: the configured tenants, usage, the audit log, and jobs.
     Store,
+    /// The jobs of control beside a `file:` store.
+    Control,
     /// The key that encrypts secrets in the store, unless one is configured.
     StoreKey,
     /// The operator's key, unless it is configured.
@@ -23,12 +25,13 @@ pub(crate) enum BackupPart {
 impl BackupPart {
     /// All parts, in the order of copying. The broker is copied before the store, so that the copied store has every
     /// endpoint with a waiting delivery. In the other order, an endpoint made in between would be missing.
-    pub(crate) const ALL: [Self; 4] = [Self::Broker, Self::StoreKey, Self::Store, Self::OperatorKey];
+    pub(crate) const ALL: [Self; 5] = [Self::Broker, Self::StoreKey, Self::Store, Self::Control, Self::OperatorKey];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Broker => "broker.db",
             Self::Store => "store.db",
+            Self::Control => "control.db",
             Self::StoreKey => "store.key",
             Self::OperatorKey => "operator.key",
         }
@@ -46,6 +49,10 @@ impl BackupPart {
                 Ok(Location::Sqlite(file)) => Some(file),
                 Ok(Location::Folder(_) | Location::Postgres(_)) | Err(_) => None,
             },
+            Self::Control => match config.store.location(&config.data_dir) {
+                Ok(Location::Folder(_)) => Some(control_file(&config.data_dir)),
+                Ok(Location::Sqlite(_) | Location::Postgres(_)) | Err(_) => None,
+            },
             Self::StoreKey => Some(store_key_file(&config.data_dir)),
             Self::OperatorKey => Some(operator_key_file(&config.data_dir)),
         }
@@ -53,6 +60,6 @@ impl BackupPart {
 
     /// True for an SQLite file, which may have others beside it.
     pub(crate) fn is_database(self) -> bool {
-        matches!(self, Self::Broker | Self::Store)
+        matches!(self, Self::Broker | Self::Store | Self::Control)
     }
 }

@@ -49,10 +49,11 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
     Ok(manifest)
 }
 
-fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 2]> {
+fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 3]> {
     let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::lock(&path)).transpose();
-    let store = BackupPart::Store.path(config).map(|path| store::lock(&path)).transpose();
-    Ok([broker.context(Exit::Config)?, store.context(Exit::Config)?])
+    let [store, control] = [BackupPart::Store, BackupPart::Control]
+        .map(|part| part.path(config).map(|path| store::lock(&path)).transpose());
+    Ok([broker.context(Exit::Config)?, store.context(Exit::Config)?, control.context(Exit::Config)?])
 }
 
 fn stage(config: &Config, entry: &FileEntry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<StagedFile> {

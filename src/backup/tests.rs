@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use broker::{Broker as _, Queue, Target, sqlite::Sqlite};
 use schemas::Message;
+use store::{ControlState as _, Job, JobState, SqliteControlState};
 use tempfile::TempDir;
 
 use super::*;
@@ -62,6 +63,48 @@ async fn a_backup_of_data_in_use_is_restored_as_it_was() {
     let broker = Sqlite::open(&new.join("broker.db"), Arc::new(|| 1)).expect("it opens");
     let handed_out = broker.consume(Queue::Ingest, 8.into()).next().await.expect("an event");
     assert_eq!(handed_out.message.id, "before");
+}
+
+#[tokio::test]
+async fn jobs_beside_a_folder_of_files_are_backed_up_and_restored() {
+    let folder = TempDir::new().expect("a folder");
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    for data_dir in [&old, &new] {
+        fs::create_dir_all(data_dir.join("conf.d")).expect("a folder");
+    }
+    let state = SqliteControlState::open(&old.join("control.db")).await.expect("it opens");
+    assert_eq!(state.insert_job(job(), 1).await, Ok(true));
+    let file = folder.path().join("backup.tar");
+    let in_folder = |data_dir: &Path| {
+        let mut config = config(data_dir);
+        config.store.url = Some(format!("file:{}", data_dir.join("conf.d").display()));
+        config
+    };
+    let made = create(&in_folder(&old), &file, false, String::new()).expect("made");
+    assert_eq!(names(&made), ["control.db"]);
+    restore(&in_folder(&new), &file, false).expect("restored");
+    let error = format!("{:#}", restore(&in_folder(&old), &file, true).expect_err("it is in use"));
+    assert!(error.contains("control.db is in use by another process"), "{error}");
+    let restored = SqliteControlState::open(&new.join("control.db")).await.expect("it opens");
+    assert_eq!(restored.running_jobs().await, Ok(vec![job()]));
+}
+
+/// A replay that runs.
+fn job() -> Job {
+    Job {
+        id: "0190a000-0000-7000-8000-000000000001".to_owned(),
+        tenant: "acme".to_owned(),
+        tenant_created: 0,
+        kind: "replay".to_owned(),
+        state: JobState::Running,
+        spec: "{}".to_owned(),
+        matched: 1,
+        position: String::new(),
+        done: 0,
+        skipped: 0,
+        started_at: 1,
+        ended_at: None,
+    }
 }
 
 #[tokio::test]

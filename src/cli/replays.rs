@@ -1,4 +1,4 @@
-//! `carteiro replays`: the replays of dead letters that the running process knows.
+//! `carteiro replays`: the replays of dead letters.
 
 use clap::Subcommand;
 use serde::Deserialize;
@@ -128,7 +128,5 @@ async fn tenant_of(client: &LogClient, id: &str) -> anyhow::Result<String> {
         Ok(())
     };
     client.each("/v1/replays", &Query::new(), usize::MAX, see).await?;
-    tenant.ok_or_else(|| {
-        anyhow::anyhow!("the process knows no replay {id}: `carteiro replays list` shows those it knows")
-    })
+    tenant.ok_or_else(|| anyhow::anyhow!("there is no replay {id}: `carteiro replays list` shows all there are"))
 }

@@ -16,6 +16,11 @@ pub fn broker_file(data_dir: &Path) -> PathBuf {
     data_dir.join("broker.db")
 }
 
+/// What control keeps beside a `file:` store: jobs and leases.
+pub fn control_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.db")
+}
+
 /// The key of the embedded store, unless one is configured.
 pub fn store_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")

@@ -107,10 +107,11 @@ impl NoticeTasks {
         Ok(Self { exchange, tasks })
     }
 
-    /// Runs control's background tasks, if this process has that role. They outlive the roles, so that the roles' last
-    /// reports are recorded.
+    /// Runs control's background tasks, if this process has that role. Except for jobs they outlive the roles, so that the
+    /// roles' last reports are recorded.
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
+            control.start_jobs();
             let [recorder, observer, counter, watcher, trimmer, summer] = [(); 6].map(|()| control.clone());
             self.tasks.spawn(async move { recorder.keep_findings().await });
             self.tasks.spawn(async move { observer.watch_fleet().await });

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use service::{ConfigError, Exit, sqlite_file::FileLock};
-use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteStore, Store};
+use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteControlState, SqliteStore, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::{Roles, data_dir};
@@ -34,7 +34,10 @@ pub(super) async fn open_store(
 ) -> anyhow::Result<OpenStore> {
     let mut snapshot_lock = None;
     let store: Arc<dyn Store> = match location(config)? {
-        Location::Folder(folder) => open_folder(&folder, shutdown).await?,
+        Location::Folder(folder) => {
+            let control_state = if roles.control { Some(open_control_state(config).await?) } else { None };
+            open_folder(&folder, control_state, shutdown).await?
+        }
         Location::Sqlite(_) if !roles.is_standalone() => {
             let why =
                 "the embedded store lives inside `carteiro standalone`; separate roles need postgres://… or file:…";
@@ -72,11 +75,31 @@ pub fn location(config: &Config) -> Result<Location, ConfigError> {
     Ok(location)
 }
 
-async fn open_folder(folder: &Path, shutdown: &CancellationToken) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens what control keeps beside a `file:` store, whose folder is never written. With an embedded broker, no other
+/// process uses the data folder.
+async fn open_control_state(config: &Config) -> anyhow::Result<SqliteControlState> {
+    data_dir::make(&config.data_dir)?;
+    let file = data_dir::control_file(&config.data_dir);
+    let opened = match config.broker.is_embedded() {
+        true => SqliteControlState::open(&file).await,
+        false => SqliteControlState::open_shared(&file).await,
+    };
+    opened.context(Exit::Config)
+}
+
+async fn open_folder(
+    folder: &Path,
+    control_state: Option<SqliteControlState>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Store>> {
     if !folder.is_dir() {
         tracing::warn!(folder = %folder.display(), "store.folder_missing");
     }
-    let store = Arc::new(FileStore::open(folder).await.context(Exit::Config)?);
+    let store = FileStore::open(folder).await.context(Exit::Config)?;
+    let store = Arc::new(match control_state {
+        Some(control_state) => store.with_control_state(control_state),
+        None => store,
+    });
     let (watched, shutdown) = (store.clone(), shutdown.clone());
     tokio::spawn(async move {
         tokio::select! {

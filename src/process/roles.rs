@@ -123,7 +123,7 @@ impl Api {
         self.control.as_ref()
     }
 
-    /// Serves until the shutdown, and then finishes pending requests and replays.
+    /// Serves until the shutdown, and then finishes pending requests and what replays have under way.
     pub(super) async fn serve(self, listener: TcpListener, options: ServeOptions) {
         if let Err(error) = service::http::serve(listener, self.routes, options, self.shutdown).await {
             tracing::error!(%error, "http.failed");

@@ -1,6 +1,7 @@
 //! Copies everything between a file and a database: to move to a larger installation, or to back up a database.
 //!
-//! Secrets stay encrypted on the way, so both ends need the same keys.
+//! Secrets stay encrypted on the way, so both ends need the same keys. Jobs stay behind: they go on with the broker that
+//! they began with.
 
 use std::path::Path;
 

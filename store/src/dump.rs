@@ -1,6 +1,6 @@
 use crate::{AuditEntry, UsageReport, row::ItemRow};
 
-/// Everything that a database store holds at one moment. Secrets stay encrypted.
+/// Everything that a database store holds at one moment, but for jobs and leases. Secrets stay encrypted.
 #[derive(Debug, Default)]
 pub(crate) struct StoreDump {
     pub(crate) meta: StoreMeta,

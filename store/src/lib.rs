@@ -6,6 +6,7 @@
 
 mod access;
 mod config;
+mod control_state;
 mod copy;
 mod decode_error;
 mod dump;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 
 pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
+pub use control_state::{ControlState, Job, JobProgress, JobQuery, JobState};
 pub use copy::{copy_in, copy_out};
 pub use edit::{
     Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, ItemVersion,
@@ -54,7 +56,7 @@ pub use postgres::PostgresStore;
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus, is_older};
-pub use sqlite::{SqliteStore, back_up, lock};
+pub use sqlite::{SqliteControlState, SqliteStore, back_up, back_up_control_state, lock};
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport, UsageScope};
 
 pub trait Store: Send + Sync {
@@ -94,6 +96,11 @@ pub trait Store: Send + Sync {
 
     /// Returns usage and the audit log, if the store keeps them.
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
+        None
+    }
+
+    /// Returns jobs and leases, if this process opened the store for control.
+    fn control_state(&self) -> Option<&dyn ControlState> {
         None
     }
 }

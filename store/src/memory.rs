@@ -1,7 +1,7 @@
 //! A store in memory for tests, which can also simulate failures.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::{pending, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,8 +11,9 @@ use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, UsageScope, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
+    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Snapshot, Store,
+    StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit, UsageReport, UsageScope, edit::decide_on,
+    snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
 pub struct MemoryStore {
@@ -30,6 +31,10 @@ struct MemoryState {
     audit: Vec<AuditEntry>,
     /// Id of the last inserted entry, which may be deleted by now.
     last_entry: u64,
+    /// By id, so that they are in the order of their beginnings.
+    jobs: BTreeMap<String, Job>,
+    /// Holder and end of each lease, in unix milliseconds.
+    leases: HashMap<String, (String, u64)>,
     away: bool,
     on_pull: Arc<dyn Fn() -> Pulled + Send + Sync>,
     pulls: usize,
@@ -79,6 +84,8 @@ impl MemoryStore {
             usage: Vec::new(),
             audit: Vec::new(),
             last_entry: 0,
+            jobs: BTreeMap::new(),
+            leases: HashMap::new(),
             away: false,
             on_pull: Arc::new(|| Pulled::Nothing),
             pulls: 0,
@@ -208,6 +215,110 @@ impl Store for MemoryStore {
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         (!self.is_read_only).then_some(self)
+    }
+
+    fn control_state(&self) -> Option<&dyn ControlState> {
+        Some(self)
+    }
+}
+
+impl ControlState for MemoryStore {
+    fn insert_job(&self, job: Job, most: u32) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let insert = self.reached().map(|mut state| {
+            let runs = |other: &&Job| other.kind == job.kind && other.state == JobState::Running;
+            let has_room = state.jobs.values().filter(runs).count() < most as usize;
+            if has_room {
+                state.jobs.insert(job.id.clone(), job);
+            }
+            has_room
+        });
+        ready(insert).boxed()
+    }
+
+    fn record_progress(&self, progress: Vec<JobProgress>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let record = self.reached().map(|mut state| {
+            for JobProgress { id, position, done, skipped } in progress {
+                if let Some(job) = state.jobs.get_mut(&id) {
+                    (job.position, job.done, job.skipped) = (position, done, skipped);
+                }
+            }
+        });
+        ready(record).boxed()
+    }
+
+    fn end_job<'a>(&'a self, id: &'a str, end: JobState, at: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let ended = self.reached().map(|mut state| {
+            let running = state.jobs.get_mut(id).filter(|job| job.state == JobState::Running);
+            running.map(|job| (job.state, job.ended_at) = (end, Some(at))).is_some()
+        });
+        ready(ended).boxed()
+    }
+
+    fn job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
+        ready(self.reached().map(|state| state.jobs.get(id).cloned())).boxed()
+    }
+
+    fn jobs<'a>(&'a self, query: JobQuery<'a>) -> BoxFuture<'a, Result<Vec<Job>, StoreError>> {
+        let JobQuery { kind, tenant, before, limit } = query;
+        let wanted = |job: &&Job| {
+            job.kind == kind
+                && tenant.is_none_or(|tenant| tenant == (&*job.tenant, job.tenant_created))
+                && before.is_none_or(|before| *job.id < *before)
+        };
+        let list = |state: MutexGuard<'_, MemoryState>| {
+            state.jobs.values().rev().filter(wanted).take(limit as usize).cloned().collect()
+        };
+        ready(self.reached().map(list)).boxed()
+    }
+
+    fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>> {
+        let runs = |job: &&Job| job.state == JobState::Running;
+        ready(self.reached().map(|state| state.jobs.values().filter(runs).cloned().collect())).boxed()
+    }
+
+    fn trim_jobs(&self, before: u64, most: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let trim = self.reached().map(|mut state| {
+            let (mut places, all) = (HashMap::<_, u32>::new(), state.jobs.len());
+            let old: Vec<_> = state
+                .jobs
+                .values()
+                .rev()
+                .filter(|job| job.state != JobState::Running)
+                .filter(|job| {
+                    let place = places.entry((job.tenant.clone(), job.kind.clone())).or_default();
+                    *place += 1;
+                    *place > most || job.ended_at.is_some_and(|at| at < before)
+                })
+                .map(|job| job.id.clone())
+                .collect();
+            state.jobs.retain(|id, _| !old.contains(id));
+            (all - state.jobs.len()) as u64
+        });
+        ready(trim).boxed()
+    }
+
+    fn acquire_lease<'a>(
+        &'a self,
+        name: &'a str,
+        holder: &'a str,
+        ttl: u64,
+        now: u64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let acquire = self.reached().map(|mut state| {
+            let (whose, end) = state.leases.entry(name.to_owned()).or_insert_with(|| (holder.to_owned(), 0));
+            let is_free = whose == holder || *end <= now;
+            if is_free {
+                (*whose, *end) = (holder.to_owned(), now + ttl);
+            }
+            is_free
+        });
+        ready(acquire).boxed()
+    }
+
+    fn release_lease<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let release =
+            self.reached().map(|mut state| state.leases.retain(|lease, (whose, _)| lease != name || whose != holder));
+        ready(release).boxed()
     }
 }
 

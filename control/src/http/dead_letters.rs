@@ -23,7 +23,7 @@ use super::{
     describe,
     page::{self, LOG_PARAMETERS, LogPage},
     problems,
-    replays::{Matched, Selection},
+    replays::Selection,
 };
 use crate::{
     Control, DeadLetterFilter, NotStarted,
@@ -70,10 +70,10 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "They are neither listed nor replayed any more. The log keeps them until it is full or they are too old. \
                      `discarded` is less than `matched` where the time was over: ask again for the rest. A `dry_run` \
-                     answers `matched` alone.",
+                     discards none.",
                 );
                 let op = describe::takes::<DiscardBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":true}"#);
-                describe::answers::<200, DiscardAnswer>(op)
+                describe::answers::<200, Discarded>(op)
             }),
         )
         .api_route(
@@ -157,18 +157,6 @@ struct DiscardBody {
     filter: DeadLetterFilter,
     /// Only count them.
     dry_run: Option<bool>,
-}
-
-/// What a discard found, and ended.
-#[derive(JsonSchema)]
-#[schemars(rename = "Discarded")]
-#[expect(dead_code, reason = "described only: Discarded and Matched serialize themselves")]
-struct DiscardAnswer {
-    /// So many matched.
-    matched: u64,
-    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest. Left out by a `dry_run`.
-    #[schemars(skip_serializing_if = "Option::is_none")]
-    discarded: Option<u64>,
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
@@ -280,7 +268,7 @@ async fn discard(request: RequestContext, body: RequestBody) -> Result<Response,
         Selection::read(&Value::Object(body.object().await?), &["filter", "dry_run"])?;
     if dry_run {
         let matched = control.count(tenant, &filter).await?;
-        return Ok(Json(Matched { matched }).into_response());
+        return Ok(Json(Discarded { matched, discarded: 0 }).into_response());
     }
     let Discarded { matched, discarded } = control.discard(tenant, &filter).await?;
     tracing::info!(tenant, matched, discarded, author = authorized.author.name, "dead_letters.discarded");

@@ -74,6 +74,7 @@ impl From<NotStarted> for Problem {
     fn from(not_started: NotStarted) -> Self {
         match not_started {
             NotStarted::Unread(_) => log_unavailable(),
+            NotStarted::NotStored(error) => store_unavailable(&error),
             NotStarted::TooSlow => {
                 Self::new(Code::Unavailable).detail(not_started.to_string()).retry_after(RETRY_AFTER)
             }

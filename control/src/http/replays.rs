@@ -15,6 +15,7 @@ use service::{
     openapi::{ApiRouter, Operation, get_with, post_with},
     problem::{Code, Problem},
 };
+use store::{Job, JobQuery, JobState};
 
 use super::{
     context::{RequestBody, RequestContext},
@@ -22,11 +23,18 @@ use super::{
     describe,
     page::{self, Page},
 };
-use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState, dead_letters::MAX_IDS};
+use crate::{
+    Control, DeadLetterFilter, InvalidFilter, NotStarted, Rate,
+    dead_letters::MAX_IDS,
+    replays::{REPLAY, ReplayView},
+};
 
 /// Describes which replays are listed.
-const REMEMBERED: &str = "Newest first. The process that answers knows those that it has started, also the last 1,000 that have ended, until it \
-     is started anew.";
+const KEPT: &str = "Newest first, whichever process has started them. Those that have ended are kept for 30 days, the last 200 of a tenant.";
+
+/// Describes what a restart means.
+const GOES_ON: &str =
+    "It goes on when `control` is started anew, and sends nothing twice beyond the 100 that were under way.";
 
 /// Describes what happens to dead letters whose replay would end at once.
 const NO_RECEIVER: &str = "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others. An endpoint \
@@ -44,7 +52,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Replay dead letters, or count what would be",
                     Some(Scope::Manage),
                 );
-                let op = describe::more(op, ONE_SEARCH);
+                let op = describe::more(describe::more(op, ONE_SEARCH), GOES_ON);
                 let op = describe::refuses(describe::more(op, NO_RECEIVER), &[Code::Conflict]);
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
@@ -83,7 +91,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
 }
 
 fn described_list(op: Operation) -> Operation {
-    describe::answers::<200, describe::PageSchema<ReplayAnswer>>(describe::paged(describe::more(op, REMEMBERED)))
+    describe::answers::<200, describe::PageSchema<ReplayAnswer>>(describe::paged(describe::more(op, KEPT)))
 }
 
 /// A replay, or a count of what one would replay.
@@ -100,17 +108,17 @@ struct ReplayBody {
     rate_per_second: Option<f64>,
 }
 
-/// How many dead letters a replay or a discard would look at.
+/// How many dead letters a replay would look at.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Matched {
+struct Matched {
     /// So many match. A replay skips those that cannot go out, such as those for disabled endpoints.
-    pub(super) matched: u64,
+    matched: u64,
 }
 
 /// A replay.
 #[derive(JsonSchema)]
 #[schemars(rename = "Replay")]
-#[expect(dead_code, reason = "described only: ReplayJob serializes itself")]
+#[expect(dead_code, reason = "described only: ReplayView is serialized")]
 struct ReplayAnswer {
     /// A UUIDv7.
     id: String,
@@ -135,21 +143,28 @@ struct ReplayAnswer {
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    listed(&request, Some(authorized.tenant_id()))
+    let tenant = authorized.tenant_id();
+    listed(&request, Some((tenant, request.control.created(tenant)))).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    listed(&request, None)
+    listed(&request, None).await
 }
 
-fn listed(request: &RequestContext, tenant: Option<&str>) -> Result<Response, Problem> {
+async fn listed(request: &RequestContext, tenant: Option<(&str, u64)>) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
-    let mut jobs = request.control.replays.newest(tenant, after.as_deref(), limit + 1);
+    let control = &request.control;
+    // What this process knows is read first: what is stored is at least as new once it has forgotten a job.
+    let progress = control.jobs.progress();
+    let at_most = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+    let query = JobQuery { kind: REPLAY, tenant, before: after.as_deref(), limit: at_most };
+    let mut jobs = control.control_state().map_err(NotStarted::from)?.jobs(query).await.map_err(NotStarted::from)?;
     let is_more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| is_more).map(|last| page::cursor(&last.id));
-    Ok(page::answer(jobs.iter().map(|job| &**job).collect::<Vec<_>>(), next))
+    let items: Vec<_> = jobs.iter().map(|job| ReplayView::of(job, progress.get(&job.id))).collect();
+    Ok(page::answer(items, next))
 }
 
 async fn start(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
@@ -169,25 +184,35 @@ async fn start(request: RequestContext, body: RequestBody) -> Result<Response, P
         author = authorized.author.name,
         "replay.started"
     );
-    Ok((StatusCode::ACCEPTED, Json(&*job)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(ReplayView::of(&job, None))).into_response())
 }
 
 async fn show(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    Ok(Json(&*find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?).into_response())
+    shown(&request.control, authorized.tenant_id(), request.path_parameter("id")).await
 }
 
 async fn stop(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
-    let job = find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?;
-    job.end(ReplayState::Stopped, (request.control.deps.clock)());
-    Ok(Json(&*job).into_response())
+    let (control, tenant, id) = (&request.control, authorized.tenant_id(), request.path_parameter("id"));
+    let job = find(control, tenant, id).await?;
+    control.end_job(&job, JobState::Stopped).await.map_err(NotStarted::from)?;
+    shown(control, tenant, id).await
 }
 
-fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<ReplayJob>, Problem> {
-    let none =
-        || Problem::new(Code::NotFound).detail(format!("this process knows no replay `{id}` of tenant `{tenant}`"));
-    control.replays.get(tenant, id).ok_or_else(none)
+async fn shown(control: &Control, tenant: &str, id: &str) -> Result<Response, Problem> {
+    // In this order, as in a list.
+    let progress = control.jobs.progress();
+    let job = find(control, tenant, id).await?;
+    Ok(Json(ReplayView::of(&job, progress.get(id))).into_response())
+}
+
+async fn find(control: &Control, tenant: &str, id: &str) -> Result<Job, Problem> {
+    let none = || Problem::new(Code::NotFound).detail(format!("there is no replay `{id}` of tenant `{tenant}`"));
+    let job = control.control_state().map_err(NotStarted::from)?.job(id).await.map_err(NotStarted::from)?;
+    let whose =
+        |job: &Job| (job.kind == REPLAY) && job.tenant == tenant && job.tenant_created == control.created(tenant);
+    job.filter(whose).ok_or_else(none)
 }
 
 /// The dead letters that a request is about, and what is to become of them. It is read by hand, so that every mistake is

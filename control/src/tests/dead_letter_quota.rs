@@ -13,7 +13,7 @@ use service::Clock;
 use store::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{DeadDelivery, Fixture, NOW, append, append_body, append_without_body, edit};
+use super::fixture::{DeadDelivery, Fixture, NOW, append, append_body, append_without_body, edit, tracker};
 use crate::{DeadLetterFilter, Replay, ReplayProgress};
 
 /// A control that counts, for a tenant `acme` with this quota and a tenant `free` without.
@@ -201,8 +201,9 @@ async fn replayed(fixture: &Fixture) -> (u64, u64) {
         metrics: None,
         stop: CancellationToken::new(),
     };
-    replay.run(live, |progress| *so_far.lock().unwrap() = progress).await;
-    let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap();
+    let tracker = tracker(&live);
+    replay.run(live, tracker, |progress| *so_far.lock().unwrap() = progress).await;
+    let ReplayProgress { replayed, skipped, .. } = so_far.into_inner().unwrap();
     (replayed, skipped)
 }
 

@@ -21,7 +21,11 @@ use store::{Author, Draft, Edit, EditRefusal, MemoryStore, Outbox, Store, Tenant
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
+use crate::{
+    Control, ControlDependencies, ControlMetrics, LiveDeadLetters, Rules,
+    replay_tracker::{LetterState, ReplayPosition, ReplayTracker},
+    routes,
+};
 
 /// The time of the fixture, in unix milliseconds.
 pub(super) const NOW: u64 = 1_767_225_600_000;
@@ -52,13 +56,19 @@ impl Fixture {
 
     /// A control whose broker is another one around the memory broker.
     pub(super) fn over(layer: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
+        Self::named("control", layer, broker, store)
+    }
+
+    /// A control of this name, among several on one store.
+    pub(super) fn named(name: &str, layer: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
         let config = super::config();
         let shutdown = CancellationToken::new();
         let process = shutdown.clone();
-        let draws = AtomicU64::new(0);
+        // Controls on one store make different ids.
+        let draws = AtomicU64::new(name.bytes().map(u64::from).sum());
         let now = Arc::new(AtomicU64::new(NOW));
         let clock = now.clone();
-        let outbox = Arc::new(Outbox::new("control"));
+        let outbox = Arc::new(Outbox::new(name));
         let deps = ControlDependencies {
             broker: layer,
             store,
@@ -76,6 +86,7 @@ impl Fixture {
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
+        control.start_jobs();
         let app = service::http::app(routes(control.clone()));
         Self { broker, control, process, outbox, now, app }
     }
@@ -100,9 +111,19 @@ impl Fixture {
     pub(super) async fn replay(&self, body: &str) -> Value {
         let (status, started) = self.ask("POST", "/v1/tenants/acme/replays", body).await;
         assert_eq!(status, 202, "{started}");
-        let id = started["id"].as_str().unwrap();
-        self.control.replays.get("acme", id).unwrap().ended().await;
-        self.ask("GET", &format!("/v1/tenants/acme/replays/{id}"), "").await.1
+        self.ended(&started).await
+    }
+
+    /// Waits for the end of a replay of acme.
+    pub(super) async fn ended(&self, started: &Value) -> Value {
+        let path = format!("/v1/tenants/acme/replays/{}", started["id"].as_str().unwrap());
+        loop {
+            let (_, replay) = self.ask("GET", &path, "").await;
+            if replay["state"] != "running" {
+                return replay;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Appends dead letters of the tenant to the log, of the events `e0`, `e1`, …
@@ -111,6 +132,12 @@ impl Fixture {
             append(&self.broker, &DeadDelivery::default().event(&format!("e{nth}"))).await;
         }
     }
+}
+
+/// Tracks a replay of all these dead letters.
+pub(super) fn tracker(live: &LiveDeadLetters) -> ReplayTracker {
+    let letters = live.iter().map(|(offset, _)| (offset, LetterState::Open));
+    ReplayTracker::new(ReplayPosition::default(), u64::MAX, letters.collect())
 }
 
 /// A delivery that ended as a dead letter.
@@ -200,7 +227,7 @@ pub(super) async fn append_body(broker: &dyn Broker, dead: &DeadDelivery, body: 
     broker.publish(&to, &message).await.unwrap();
 }
 
-fn tenants() -> [Tenant; 2] {
+pub(super) fn tenants() -> [Tenant; 2] {
     let key = |name: &str, scope| Key {
         id: name.into(),
         name: None,

@@ -7,6 +7,7 @@ mod dead_letter_quota;
 mod dead_letters;
 mod findings;
 pub(crate) mod fixture;
+mod jobs;
 mod log_scans;
 mod parked;
 mod reading_broker;

@@ -1,7 +1,7 @@
 //! The `file:` store: a folder of YAML, read at start and again whenever it changes.
 //!
 //! It detects changes by listing the folder every second or so, because no notification mechanism works on every
-//! mounted file system. It never writes. Files that cannot be used leave the last good snapshot in force.
+//! mounted file system. It never writes into the folder. Files that cannot be used leave the last good snapshot in force.
 
 mod decode;
 mod description;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::description::Description;
 use self::reader::{FolderReader, ReadMode};
-use crate::{Snapshot, Store, StoreError, SyncStatus};
+use crate::{ControlState, Snapshot, SqliteControlState, Store, StoreError, SyncStatus};
 
 /// Pause before the next reading that somebody asks for. Events of unknown tenants may ask at any rate.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,6 +37,7 @@ pub struct FileStore {
     /// Locked while a reading is under way, so that there is one at a time. Holds the end of the last one that somebody
     /// asked for.
     turn: Arc<Mutex<Option<Instant>>>,
+    control_state: Option<SqliteControlState>,
 }
 
 impl FileStore {
@@ -47,7 +48,12 @@ impl FileStore {
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = folder.to_owned();
         let reader = off_the_runtime(move || FolderReader::open(folder)).await??;
-        Ok(Self { reader: Arc::new(reader), turn: Arc::default() })
+        Ok(Self { reader: Arc::new(reader), turn: Arc::default(), control_state: None })
+    }
+
+    /// Adds what control keeps besides the configuration, in a file outside of the folder.
+    pub fn with_control_state(self, state: SqliteControlState) -> Self {
+        Self { control_state: Some(state), ..self }
     }
 
     /// Looks for changes at every interval until `stop` is cancelled. Each error is logged once and does not end the
@@ -117,6 +123,10 @@ impl Store for FileStore {
     /// one.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.look(ReadMode::Always).boxed()
+    }
+
+    fn control_state(&self) -> Option<&dyn ControlState> {
+        self.control_state.as_ref().map(|state| state as &dyn ControlState)
     }
 }
 

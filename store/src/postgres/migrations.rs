@@ -38,6 +38,15 @@ const STEPS: &[&str] = &[
     "
     ALTER TABLE carteiro.items ADD COLUMN created BIGINT NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE TABLE carteiro.jobs (id TEXT COLLATE \"C\" PRIMARY KEY, tenant TEXT NOT NULL, tenant_created BIGINT NOT NULL,
+                                kind TEXT NOT NULL, state TEXT NOT NULL, spec TEXT NOT NULL, matched BIGINT NOT NULL,
+                                position TEXT NOT NULL, done BIGINT NOT NULL, skipped BIGINT NOT NULL,
+                                started_at BIGINT NOT NULL, ended_at BIGINT);
+    CREATE INDEX jobs_tenant ON carteiro.jobs (tenant, id);
+    CREATE INDEX jobs_running ON carteiro.jobs (id) WHERE state = 'running';
+    CREATE TABLE carteiro.leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at BIGINT NOT NULL);
+",
 ];
 
 pub(super) const FORMAT: i64 = STEPS.len() as i64;

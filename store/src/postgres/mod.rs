@@ -1,10 +1,11 @@
 //! The `postgres:` store: one database, any number of processes on any number of machines.
 //!
-//! One task edits the database, on one connection, over which it is also notified of changes. Usage and the audit log have
-//! connections of their own. Readers never come here: they hold the snapshot, which stays when the database goes away, and
+//! One task edits the database, on one connection, over which it is also notified of changes. Usage, the audit log, and
+//! jobs and leases have connections of their own. Readers never come here: they hold the snapshot, which stays when the database goes away, and
 //! is in a file for a process that starts meanwhile.
 
 mod connection_task;
+mod control_state;
 mod copy;
 mod database;
 mod migrations;
@@ -33,8 +34,8 @@ use self::{
     url::DatabaseUrl,
 };
 use crate::{
-    AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
-    UsageAndAudit, UsageReport, UsageScope,
+    AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Keyring, Snapshot, Store,
+    StoreError, StoreOpenError, SyncStatus, Usage, UsageAndAudit, UsageReport, UsageScope,
     snapshot::current::CurrentSnapshot,
     snapshot_cache::SnapshotCache,
     usage_and_audit::{ROLLED_UP_AT_ONCE, TRIMMED_AT_ONCE, newest},
@@ -45,7 +46,8 @@ pub(crate) use self::copy::{read, write};
 /// Most jobs that wait for the connection. Further callers wait until there is room.
 const JOBS: usize = 64;
 
-/// Time limits of a question about usage or the audit log: of its statement, and of all of it.
+/// Time limits of a question about usage or the audit log, and of all about jobs and leases: of the statement, and of all
+/// of it.
 const QUESTION: [Duration; 2] = [Duration::from_secs(2), QUICK];
 /// Time limits of a statement that records or deletes usage or entries of the audit log, and of its job.
 const UPKEEP: [Duration; 2] = [Duration::from_secs(15), LONG];
@@ -57,6 +59,8 @@ pub struct PostgresStore {
     pulls: mpsc::UnboundedSender<PullReply>,
     questions: SideSession,
     upkeep: SideSession,
+    /// Jobs and leases: a lease is renewed in time, whatever else is under way.
+    control_state: SideSession,
     _connection: AbortOnDropHandle<()>,
     _snapshot_cache: AbortOnDropHandle<()>,
 }
@@ -82,7 +86,8 @@ impl PostgresStore {
         let ((jobs, job_queue), (pulls, pull_queue)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
         let (sender, first_attempt) = oneshot::channel();
         let is_connected = Arc::new(AtomicBool::new(false));
-        let [questions, upkeep] = [QUESTION, UPKEEP].map(|limits| SideSession::new(&url, limits, &is_connected));
+        let [questions, upkeep, control_state] =
+            [QUESTION, UPKEEP, QUESTION].map(|limits| SideSession::new(&url, limits, &is_connected));
         let task = ConnectionTask {
             url,
             database,
@@ -99,7 +104,8 @@ impl PostgresStore {
             cache.recall(&current).await;
         }
         let snapshot_cache = AbortOnDropHandle::new(tokio::spawn(cache.keep(current.clone())));
-        Ok(Self { current, jobs, pulls, questions, upkeep, _connection: connection, _snapshot_cache: snapshot_cache })
+        let (_connection, _snapshot_cache) = (connection, snapshot_cache);
+        Ok(Self { current, jobs, pulls, questions, upkeep, control_state, _connection, _snapshot_cache })
     }
 
     /// Runs a job in the task that owns the connection. Once started it is finished, even if the caller stops waiting.
@@ -171,6 +177,84 @@ impl Store for PostgresStore {
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         Some(self)
+    }
+
+    fn control_state(&self) -> Option<&dyn ControlState> {
+        Some(self)
+    }
+}
+
+impl ControlState for PostgresStore {
+    fn insert_job(&self, job: Job, most: u32) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let insert = self
+            .control_state
+            .run(move |session| async move { control_state::insert(session, &job, most).await }.boxed());
+        insert.boxed()
+    }
+
+    fn record_progress(&self, progress: Vec<JobProgress>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let record = self
+            .control_state
+            .run(move |session| async move { control_state::record_progress(session, &progress).await }.boxed());
+        record.boxed()
+    }
+
+    fn end_job<'a>(&'a self, id: &'a str, state: JobState, at: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let id = id.to_owned();
+        let end = self
+            .control_state
+            .run(move |session| async move { control_state::end(session, &id, state, at).await }.boxed());
+        end.boxed()
+    }
+
+    fn job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
+        let id = id.to_owned();
+        self.control_state.run(move |session| async move { control_state::one(session, &id).await }.boxed()).boxed()
+    }
+
+    fn jobs<'a>(&'a self, query: JobQuery<'a>) -> BoxFuture<'a, Result<Vec<Job>, StoreError>> {
+        let JobQuery { kind, tenant, before, limit } = query;
+        let (kind, before) = (kind.to_owned(), before.map(str::to_owned));
+        let tenant = tenant.map(|(id, created)| (id.to_owned(), created));
+        let newest = self.control_state.run(move |session| {
+            async move {
+                let tenant = tenant.as_ref().map(|(id, created)| (id.as_str(), *created));
+                let query = JobQuery { kind: &kind, tenant, before: before.as_deref(), limit };
+                control_state::newest(session, query).await
+            }
+            .boxed()
+        });
+        newest.boxed()
+    }
+
+    fn running_jobs(&self) -> BoxFuture<'_, Result<Vec<Job>, StoreError>> {
+        self.control_state.run(|session| control_state::running(session).boxed()).boxed()
+    }
+
+    fn trim_jobs(&self, before: u64, most: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.control_state.run(move |session| control_state::trim(session, before, most).boxed()).boxed()
+    }
+
+    fn acquire_lease<'a>(
+        &'a self,
+        name: &'a str,
+        holder: &'a str,
+        ttl: u64,
+        now: u64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let [name, holder] = [name, holder].map(str::to_owned);
+        let acquire = self.control_state.run(move |session| {
+            async move { control_state::acquire_lease(session, &name, &holder, ttl, now).await }.boxed()
+        });
+        acquire.boxed()
+    }
+
+    fn release_lease<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let [name, holder] = [name, holder].map(str::to_owned);
+        let release = self
+            .control_state
+            .run(move |session| async move { control_state::release_lease(session, &name, &holder).await }.boxed());
+        release.boxed()
     }
 }
 

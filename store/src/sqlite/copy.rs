@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior::Immediate};
 use service::sqlite_file;
 
 use super::{
-    migrations::{self, MigrationError},
+    migrations::{FIRST_FORMAT_VIEW, SETTINGS_FILE},
     open, rows, usage,
 };
 use crate::{StoreError, StoreOpenError, dump::StoreDump};
@@ -35,10 +35,7 @@ pub(crate) fn read(from: &Path) -> Result<StoreDump, StoreError> {
 
 pub(crate) fn write(to: &Path, dump: &StoreDump) -> Result<(), StoreError> {
     let written = sqlite_file::write_new(to, |connection| {
-        migrations::apply(connection).map_err(|error| match error {
-            MigrationError::Database(error) => error,
-            MigrationError::Newer(_) => rusqlite::Error::InvalidQuery,
-        })?;
+        SETTINGS_FILE.apply(connection)?;
         let transaction = connection.transaction_with_behavior(Immediate)?;
         dump.rows.iter().try_for_each(|row| rows::put(&transaction, row))?;
         dump.audit.iter().try_for_each(|entry| rows::insert_audit(&transaction, entry))?;
@@ -55,11 +52,12 @@ fn open_known(path: &Path) -> Result<Connection, StoreError> {
     let unusable = |error: StoreOpenError| StoreError(error.to_string());
     let failed = |error: rusqlite::Error| unusable(open::unusable(path, &error));
     let connection = sqlite_file::open_read_only(path).map_err(failed)?;
-    match sqlite_file::format(&connection).map_err(failed)? {
-        1 => connection.execute_batch(migrations::FIRST_FORMAT_VIEW).map_err(failed).map(|()| connection),
-        2..=migrations::FORMAT => Ok(connection),
+    let found = sqlite_file::format(&connection).map_err(failed)?;
+    SETTINGS_FILE.refuse_newer(found, path).map_err(unusable)?;
+    match found {
         0 => Err(unusable(open::unusable(path, &"there is no store in it"))),
-        newer => Err(unusable(MigrationError::Newer(newer).of(path))),
+        1 => connection.execute_batch(FIRST_FORMAT_VIEW).map_err(failed).map(|()| connection),
+        _ => Ok(connection),
     }
 }
 

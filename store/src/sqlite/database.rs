@@ -11,7 +11,9 @@ use schemas::time::rfc3339;
 use tokio::sync::watch;
 
 use super::{
-    open::{OpenDatabase, open, unusable},
+    control_state::{SqliteControlState, end_leases},
+    migrations::SETTINGS_FILE,
+    open::{OpenDatabase, lock, open, unusable},
     rows, usage,
 };
 use crate::{
@@ -28,17 +30,21 @@ const RESEALED_AT_ONCE: u32 = 500;
 #[derive(Debug)]
 pub(super) struct SqliteDatabase {
     /// Locked during a transaction. The snapshot is replaced only under this lock.
-    file: Mutex<OpenDatabase>,
+    file: Arc<Mutex<OpenDatabase>>,
+    /// The tables of control in the same file.
+    control_state: SqliteControlState,
     current: CurrentSnapshot,
     keyring: ArcSwap<Keyring>,
 }
 
 impl SqliteDatabase {
     pub(super) fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
-        let mut opened = open(path)?;
+        let mut opened = open(path, lock(path)?, &SETTINGS_FILE)?;
+        end_leases(&opened.connection).map_err(|error| unusable(path, &error))?;
         let snapshot = first_snapshot(&mut opened.connection, path, &keyring)?;
-        let (file, keyring) = (Mutex::new(opened), ArcSwap::from_pointee(keyring));
-        let database = Self { file, current: CurrentSnapshot::default(), keyring };
+        let (file, keyring) = (Arc::new(Mutex::new(opened)), ArcSwap::from_pointee(keyring));
+        let control_state = SqliteControlState::within(file.clone());
+        let database = Self { file, control_state, current: CurrentSnapshot::default(), keyring };
         tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
         database.current.replace(Arc::new(snapshot));
         Ok(database)
@@ -50,6 +56,10 @@ impl SqliteDatabase {
 
     pub(super) fn revision(&self) -> watch::Receiver<u64> {
         self.current.revision()
+    }
+
+    pub(super) fn control_state(&self) -> &SqliteControlState {
+        &self.control_state
     }
 
     pub(super) fn set_keyring(&self, keyring: Keyring) {

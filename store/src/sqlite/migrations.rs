@@ -1,15 +1,20 @@
 //! Creates and updates the tables in steps from one format to the next. A released step is never changed.
 
+use std::path::Path;
+
 use rusqlite::{Connection, TransactionBehavior};
 use service::sqlite_file;
 
 use crate::StoreOpenError;
 
-/// Steps in their order. The format of a file, its `user_version`, is the number of finished steps.
+/// The steps of a kind of file, in their order. The format of a file, its `user_version`, is the number of finished steps.
+pub(super) struct Migrations(&'static [&'static str]);
+
+/// The file of a `sqlite:` store.
 ///
 /// When an item is removed, its row in `items` stays without a body until every reader has seen that. `usage` holds the
 /// last report of each process, which is cumulative. The fields of `StoreMeta` describe `meta`.
-const STEPS: &[&str] = &[
+pub(super) const SETTINGS_FILE: Migrations = Migrations(&[
     "
     CREATE TABLE meta  (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
                         proof BLOB);
@@ -29,46 +34,50 @@ const STEPS: &[&str] = &[
     "
     ALTER TABLE items ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
 ",
-];
+    JOBS_AND_LEASES,
+]);
+
+/// The file of control beside a `file:` store.
+pub(super) const CONTROL_FILE: Migrations = Migrations(&[JOBS_AND_LEASES]);
+
+/// The step that both kinds of file have. The fields of `Job` describe `jobs`; times are unix milliseconds.
+const JOBS_AND_LEASES: &str = "
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, tenant_created INTEGER NOT NULL, kind TEXT NOT NULL,
+                       state TEXT NOT NULL, spec TEXT NOT NULL, matched INTEGER NOT NULL, position TEXT NOT NULL,
+                       done INTEGER NOT NULL, skipped INTEGER NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER)
+                      WITHOUT ROWID;
+    CREATE INDEX jobs_tenant ON jobs (tenant, id);
+    CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+    CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+";
 
 /// Shows the rows of a file of the first format as they are after the second step, to a connection that may not write.
 pub(super) const FIRST_FORMAT_VIEW: &str =
     "CREATE TEMP VIEW items AS SELECT tenant, kind, id, version, 0 AS created, body, sealed FROM main.items";
 
-pub(super) const FORMAT: i64 = STEPS.len() as i64;
-
-/// Brings the file to this program's format, all steps or none.
-pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
-    // IMMEDIATE locks the file, so that another process that opens it waits and finds the steps done.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = sqlite_file::format(&transaction)?;
-    let done = usize::try_from(found).map_err(|_| MigrationError::Newer(found))?;
-    for step in STEPS.get(done..).ok_or(MigrationError::Newer(found))? {
-        transaction.execute_batch(step)?;
+impl Migrations {
+    /// The format of this program.
+    pub(super) const fn format(&self) -> i64 {
+        self.0.len() as i64
     }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    Ok(transaction.commit()?)
-}
 
-#[derive(Debug)]
-pub(super) enum MigrationError {
-    /// A later version of this program wrote the file, which has this format.
-    Newer(i64),
-    Database(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for MigrationError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
+    /// Refuses the format of a file at `path` that a later version of this program wrote.
+    pub(super) fn refuse_newer(&self, found: i64, path: &Path) -> Result<(), StoreOpenError> {
+        let newer = || StoreOpenError::Newer { place: path.display().to_string(), found, known: self.format() };
+        if found > self.format() { Err(newer()) } else { Ok(()) }
     }
-}
 
-impl MigrationError {
-    pub(super) fn of(self, path: &std::path::Path) -> StoreOpenError {
-        let place = path.display().to_string();
-        match self {
-            Self::Newer(found) => StoreOpenError::Newer { place, found, known: FORMAT },
-            Self::Database(error) => StoreOpenError::Unusable { place, reason: error.to_string() },
+    /// Brings a file of no newer format to this program's, all steps or none.
+    pub(super) fn apply(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        // IMMEDIATE locks the file, so that another process that opens it waits and finds the steps done.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = usize::try_from(sqlite_file::format(&transaction)?).unwrap_or_default();
+        for step in self.0.iter().skip(done) {
+            transaction.execute_batch(step)?;
         }
+        if done < self.0.len() {
+            transaction.pragma_update(None, "user_version", self.format())?;
+        }
+        transaction.commit()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Blocking work runs on threads that may block. Readers hold the snapshot and never access the file.
 
+mod control_state;
 mod copy;
 mod database;
 mod migrations;
@@ -16,10 +17,11 @@ use tokio::sync::watch;
 
 use self::database::SqliteDatabase;
 use crate::{
-    AuditEntry, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError, Usage,
-    UsageAndAudit, UsageReport, UsageScope,
+    AuditEntry, ControlState, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError,
+    Usage, UsageAndAudit, UsageReport, UsageScope,
 };
 
+pub use control_state::{SqliteControlState, back_up_control_state};
 pub use copy::back_up;
 pub(crate) use copy::{read, write};
 pub use open::lock;
@@ -98,6 +100,10 @@ impl Store for SqliteStore {
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         Some(self)
+    }
+
+    fn control_state(&self) -> Option<&dyn ControlState> {
+        Some(self.0.control_state())
     }
 }
 

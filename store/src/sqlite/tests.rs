@@ -50,7 +50,10 @@ async fn a_second_process_is_kept_out_until_the_first_has_ended() {
 async fn a_file_of_a_later_version_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", migrations::FORMAT + 1).unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", migrations::SETTINGS_FILE.format() + 1)
+        .unwrap();
     let before = std::fs::read(&path).unwrap();
     let refused = SqliteStore::open(&path, keyring(KEY)).await.unwrap_err();
     assert!(matches!(refused, StoreOpenError::Newer { .. }), "{refused}");
@@ -65,7 +68,8 @@ async fn a_file_of_the_first_format_is_read_and_brought_up_to_date_and_nobody_kn
     store.edit(put(tenant("acme"))).await.unwrap();
     drop(store);
     let connection = Connection::open(&path).unwrap();
-    connection.execute_batch("ALTER TABLE items DROP COLUMN created; PRAGMA user_version = 1").unwrap();
+    let older = "ALTER TABLE items DROP COLUMN created; DROP TABLE jobs; DROP TABLE leases; PRAGMA user_version = 1";
+    connection.execute_batch(older).unwrap();
     drop(connection);
 
     let dump = read(&path).unwrap();

@@ -117,6 +117,7 @@ impl Api {
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
+        control.start_jobs();
         let app = service::http::app(routes(control.clone()));
         Self { store, broker, control, clock, app, _process: process }
     }

@@ -26,7 +26,9 @@ async fn tables_of_a_later_version_are_refused_and_left_alone() {
 async fn tables_of_the_first_format_are_brought_up_to_date_and_nobody_knows_what_created_their_items() {
     let database = Database::start().await;
     put(&database.open().await, tenant("acme")).await.expect("done");
-    database.run("ALTER TABLE carteiro.items DROP COLUMN created; UPDATE carteiro.meta SET format = 1").await;
+    let older = "ALTER TABLE carteiro.items DROP COLUMN created; DROP TABLE carteiro.jobs; DROP TABLE carteiro.leases;
+                 UPDATE carteiro.meta SET format = 1";
+    database.run(older).await;
     let store = database.open().await;
     put(&store, tenant("beta")).await.expect("done");
     let created = shown(&database.open().await).into_values().map(|tenant| (tenant.created(), tenant.to_tenant()));

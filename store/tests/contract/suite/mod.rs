@@ -1,14 +1,16 @@
 //! The promises of every store that can be changed, as scenarios over any [`Fixture`](crate::fixture::Fixture).
 
+pub(crate) mod control_state;
 pub(crate) mod edits;
 pub(crate) mod rotation;
 pub(crate) mod snapshots;
 pub(crate) mod usage_and_audit;
 pub(crate) mod walk;
 
-/// Runs the whole suite on one fixture.
+/// Runs the whole suite on one fixture, or the part about what control keeps.
 macro_rules! contract {
     ($fixture:ty) => {
+        crate::suite::contract! { control_state of $fixture }
         crate::suite::contract! { @each $fixture,
             edits::an_edit_is_durable_and_in_the_snapshot_when_it_is_answered
             edits::a_refused_edit_changes_nothing
@@ -39,6 +41,17 @@ macro_rules! contract {
             usage_and_audit::the_audit_log_is_read_in_pages_and_per_tenant
             usage_and_audit::the_audit_log_forgets_what_is_older_than_asked
             usage_and_audit::of_what_is_long_the_audit_log_keeps_what_changed
+        }
+    };
+    (control_state of $fixture:ty) => {
+        crate::suite::contract! { @each $fixture,
+            control_state::a_job_and_its_progress_outlive_the_process
+            control_state::a_job_ends_once_and_its_last_progress_is_kept
+            control_state::jobs_beyond_the_most_of_their_kind_are_not_inserted_until_one_ends
+            control_state::jobs_are_listed_newest_first_in_pages_and_per_tenant
+            control_state::jobs_that_ended_are_deleted_by_age_and_beyond_a_number_of_each_tenant
+            control_state::a_lease_is_its_holders_until_it_runs_out_or_is_released
+            control_state::a_lease_that_many_want_at_once_goes_to_one
         }
     };
     (@each $fixture:ty, $($part:ident::$scenario:ident)*) => {
