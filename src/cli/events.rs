@@ -22,7 +22,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
     /// List events, newest first.
-    List(EventListArgs),
+    List(Box<EventListArgs>),
     /// Show one event, who got it, and why others did not.
     Show(EventShowArgs),
     /// List the known event types: what each means, and which formats have it.
@@ -55,7 +55,7 @@ struct SampleArgs {
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     match args.command {
-        EventsCommand::List(args) => list_events(setup, args).await,
+        EventsCommand::List(args) => list_events(setup, *args).await,
         EventsCommand::Show(args) => show_event(setup, args).await,
         EventsCommand::Types { output } => types(output),
         EventsCommand::Schema => {

@@ -38,6 +38,7 @@ struct Reading<'a> {
     file: Option<((Day, Part), Connection)>,
 }
 
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is for one lifetime only")]
 impl Reader {
     pub(super) fn new(folder: Folder, names: Arc<Names>) -> Self {
         Self { folder, names, idle: Mutex::default() }

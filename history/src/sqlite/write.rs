@@ -109,7 +109,7 @@ impl Writer {
                 continue;
             }
             let is_new = match record {
-                Record::Event(event) => draft.event(*event, tenant, &key, keeps)?,
+                Record::Event(event) => draft.event(&event, tenant, &key, keeps)?,
                 Record::Attempt(attempt) => draft.attempt(&attempt, tenant)?,
                 Record::Run(run) => draft.run(*run, tenant, keeps)?,
             };
@@ -192,7 +192,7 @@ impl<'a> DayDraft<'a> {
     }
 
     /// Applies the record of an event. True when it is new.
-    fn event(&mut self, event: EventRecord, tenant: i64, key: &TenantKey, keeps: Keeps) -> Result<bool, HistoryError> {
+    fn event(&mut self, event: &EventRecord, tenant: i64, key: &TenantKey, keeps: Keeps) -> Result<bool, HistoryError> {
         let known = self.known_event(tenant, event.id.as_str())?;
         let is_new = known.is_none_or(|known| !known.is_whole);
         let shapes: Vec<_> = event.bodies.iter().map(|body| (!body.is_empty()).then(|| body::shape(body))).collect();
@@ -200,10 +200,10 @@ impl<'a> DayDraft<'a> {
         let no = match known {
             Some(KnownEvent { no, is_whole: true, .. }) => no,
             Some(KnownEvent { no, is_erased, .. }) => {
-                self.fill(no, &event, (!is_erased).then_some(key), event_shape)?;
+                self.fill(no, event, (!is_erased).then_some(key), event_shape)?;
                 no
             }
-            None => self.insert(tenant, &event, key, event_shape)?,
+            None => self.insert(tenant, event, key, event_shape)?,
         };
         let is_erased = known.is_some_and(|known| known.is_erased);
         self.events.insert((tenant, event.id.to_string()), KnownEvent { no, is_whole: true, is_erased });

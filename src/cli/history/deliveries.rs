@@ -51,7 +51,7 @@ pub(crate) struct DeliveriesArgs {
 #[derive(Debug, Subcommand)]
 enum DeliveriesCommand {
     /// List deliveries, newest first.
-    List(ListArgs),
+    List(Box<ListArgs>),
     /// Show one delivery with its story: every attempt, the request, the answer, and who wanted it.
     Show {
         /// Its id.
@@ -102,7 +102,7 @@ struct ListArgs {
 
 pub(crate) async fn run(setup: &Setup, args: DeliveriesArgs) -> anyhow::Result<Exit> {
     match args.command {
-        DeliveriesCommand::List(args) => list(setup, args).await,
+        DeliveriesCommand::List(args) => list(setup, *args).await,
         DeliveriesCommand::Show { id, tenant, api, output } => {
             let path = tenant_path(&tenant, "deliveries", &id);
             let story: Value = Client::new(&api, setup)?.call(Method::GET, &path, None).await?;

@@ -20,6 +20,7 @@ fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
             id,
             name: None,
             versions: Default::default(),
+            retention: None,
             quota: Default::default(),
             endpoints,
             subscriptions,

@@ -71,7 +71,7 @@ async fn filter_of(
     let mut filter = Filter { tenant: scope, ..Filter::default() };
     for (name, text) in query {
         if name == filter::TENANT {
-            filter.tenant = Some(request.find(|snapshot| snapshot.tenant(text).map(|tenant| scope_of(&tenant))).await?);
+            filter.tenant = Some(request.find(|snapshot| snapshot.tenant(text).map(|tenant| scope_of(tenant))).await?);
         } else {
             filter::set(&mut filter, name, text)?;
         }

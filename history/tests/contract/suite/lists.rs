@@ -93,10 +93,10 @@ pub(crate) async fn pages_together_are_the_list_across_days(fixture: Box<dyn Fix
         assert_eq!(events(&*history, acme(), limit).await, whole_events, "{limit} at a time");
     }
     let first = history::PageRequest { filter: acme(), limit: 5, after: None };
-    let next = history.deliveries(&first).await.unwrap().next;
+    let next = history.deliveries(&first).await.expect("an answer").next;
     write(&*history, vec![record(to(bare("new", TODAY + 1), &["a"]))]).await;
     let second = history::PageRequest { after: next, ..first };
-    let items = history.deliveries(&second).await.unwrap().items;
+    let items = history.deliveries(&second).await.expect("an answer").items;
     assert_eq!(items, whole[5..10], "what is new comes in between of no page");
     for filter in [
         Filter { endpoint_id: Some("b".into()), ..acme() },
@@ -155,7 +155,7 @@ pub(crate) async fn no_answer_has_another_tenants(fixture: Box<dyn Fixture>) {
         assert!(items.len() == 1 && items[0].tenant == ZETA, "{filter:?}: {items:?}");
         assert_eq!(events(&*history, filter, 10).await, ["e1"]);
     }
-    assert_eq!(history.delivery(ZETA, of(ACME, "e1", "crm")).await.unwrap(), None);
+    assert_eq!(history.delivery(ZETA, of(ACME, "e1", "crm")).await.expect("an answer"), None);
     assert_eq!(deliveries(&*history, Filter::default(), 10).await.len(), 2, "the operator sees both");
     for filter in [
         Filter { ticket_id: text("1003"), ..Filter::default() },

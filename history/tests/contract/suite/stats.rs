@@ -27,22 +27,22 @@ pub(crate) async fn counts_are_by_hour_and_day_and_endpoint(fixture: Box<dyn Fix
     ]);
     records.push(ended("e1", TODAY, "gone", schemas::DeadReason::EndpointGone));
     write(&*history, records).await;
-    let days = history.stats(&by_day(None)).await.unwrap();
+    let days = history.stats(&by_day(None)).await.expect("an answer");
     let day = &days[0];
     assert_eq!(days.len(), 1);
     assert_eq!((day.at, day.events, day.delivered, day.failed_attempts, day.dead), (TODAY / DAY * DAY, 2, 2, 1, 1));
     for quantile in [day.p50_ms, day.p95_ms] {
         assert!((40..=48).contains(&quantile.expect("attempts")), "{quantile:?}");
     }
-    let hours = history.stats(&StatsRequest { by: StatsBy::Hour, ..by_day(None) }).await.unwrap();
+    let hours = history.stats(&StatsRequest { by: StatsBy::Hour, ..by_day(None) }).await.expect("an answer");
     assert_eq!(hours.iter().map(|hour| (hour.at, hour.events)).collect::<Vec<_>>(), [(TODAY, 1), (TODAY + HOUR, 1)]);
-    let crm = history.stats(&by_day(Some("crm"))).await.unwrap();
+    let crm = history.stats(&by_day(Some("crm"))).await.expect("an answer");
     assert_eq!((crm[0].events, crm[0].delivered, crm[0].failed_attempts, crm[0].dead), (1, 1, 1, 0));
-    assert_eq!(history.stats(&by_day(Some("nobody"))).await.unwrap(), []);
+    assert_eq!(history.stats(&by_day(Some("nobody"))).await.expect("an answer"), []);
     let foreign = StatsRequest { tenant: Some(ZETA.into()), ..by_day(None) };
-    assert_eq!(history.stats(&foreign).await.unwrap(), []);
+    assert_eq!(history.stats(&foreign).await.expect("an answer"), []);
     let all = StatsRequest { tenant: None, ..by_day(None) };
-    assert_eq!(history.stats(&all).await.unwrap()[0].events, 2);
+    assert_eq!(history.stats(&all).await.expect("an answer")[0].events, 2);
     let before = StatsRequest { until: TODAY, ..by_day(None) };
-    assert_eq!(history.stats(&before).await.unwrap(), [], "a time ends before its end");
+    assert_eq!(history.stats(&before).await.expect("an answer"), [], "a time ends before its end");
 }

@@ -12,7 +12,7 @@ pub(crate) async fn an_event_is_told_with_its_deliveries_and_who_did_not_want_it
     let mut event = unmatched(to(bare("e1", TODAY), &["crm", "bi"]), "queue_ids");
     (event.ticket_id, event.protocol) = (Some("1003".into()), Some("2025".into()));
     write(&*history, vec![record(event), record(bare("e2", TODAY + 1))]).await;
-    let story = history.event(ACME, "e1").await.unwrap().expect("an event");
+    let story = history.event(ACME, "e1").await.expect("an answer").expect("an event");
     assert_eq!((story.event.source.as_str(), story.event.matched), ("whazing", true));
     assert_eq!((story.event.occurred_at, story.event.ticket_id.as_deref()), (TODAY - 5, Some("1003")));
     assert_eq!(story.body.as_deref(), Some(&b"{\"id\":\"e1\"}"[..]));
@@ -21,19 +21,19 @@ pub(crate) async fn an_event_is_told_with_its_deliveries_and_who_did_not_want_it
     to.sort_unstable();
     assert_eq!(to, ["bi", "crm"]);
     assert!(story.deliveries.iter().all(|one| one.state == DeliveryState::Waiting && one.attempt_count == 0));
-    let nobody = history.event(ACME, "e2").await.unwrap().expect("an event");
+    let nobody = history.event(ACME, "e2").await.expect("an answer").expect("an event");
     assert_eq!((nobody.event.matched, nobody.deliveries.len()), (false, 0), "nobody wanted it, and it is there");
-    assert_eq!(history.event(ACME, "e3").await.unwrap(), None);
+    assert_eq!(history.event(ACME, "e3").await.expect("an answer"), None);
 }
 
 pub(crate) async fn a_delivery_is_told_with_its_attempts(fixture: Box<dyn Fixture>) {
     let history = fixture.history();
     let records = vec![record(to(bare("e1", TODAY), &["crm"])), failed("e1", TODAY, 1, "crm", "busy")];
     write(&*history, records).await;
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     assert_eq!((story.delivery.state, story.delivery.next_due), (DeliveryState::Waiting, Some(TODAY + 60_000)));
     write(&*history, vec![delivered("e1", TODAY, 2, "crm")]).await;
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     let told: Vec<_> = story.attempts.iter().map(|one| (one.run, one.number, one.post.outcome, one.next_due)).collect();
     let due = Some(TODAY + 60_000);
     assert_eq!(told, [(1, 1, OutcomeClass::ServerError, due), (1, 2, OutcomeClass::Success, None)]);
@@ -45,7 +45,7 @@ pub(crate) async fn a_delivery_is_told_with_its_attempts(fixture: Box<dyn Fixtur
     assert_eq!(story.body.as_deref(), Some(&b"{\"rendered\":\"e1\"}"[..]));
     assert_eq!(story.matched_by, ["all", "of-crm"]);
     assert_eq!(story.request_headers, [("webhook-id".to_owned(), "e".to_owned())]);
-    assert_eq!(history.delivery(ACME, uuid::Uuid::nil()).await.unwrap(), None);
+    assert_eq!(history.delivery(ACME, uuid::Uuid::nil()).await.expect("an answer"), None);
 }
 
 pub(crate) async fn a_record_written_twice_counts_once(fixture: Box<dyn Fixture>) {
@@ -61,27 +61,27 @@ pub(crate) async fn a_record_written_twice_counts_once(fixture: Box<dyn Fixture>
     assert_eq!((first.records, first.repeated), (3, 0));
     let again = write(&*history, all()).await;
     assert_eq!((again.records, again.repeated), (0, 3));
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     assert_eq!((story.delivery.attempt_count, story.delivery.run, story.attempts.len()), (1, 2, 1));
-    let points = history.stats(&super::stats::by_day(None)).await.unwrap();
+    let points = history.stats(&super::stats::by_day(None)).await.expect("an answer");
     assert_eq!((points[0].events, points[0].failed_attempts), (1, 1));
 }
 
 pub(crate) async fn records_may_come_in_any_order(fixture: Box<dyn Fixture>) {
     let history = fixture.history();
     write(&*history, vec![delivered("e1", TODAY, 2, "crm")]).await;
-    let early = history.event(ACME, "e1").await.unwrap().expect("what the delivery tells");
+    let early = history.event(ACME, "e1").await.expect("an answer").expect("what the delivery tells");
     assert_eq!((early.event.event_type.as_str(), early.body), ("ticket.created", None));
     write(&*history, vec![failed("e1", TODAY, 1, "crm", "late")]).await;
     let mut event = to(bare("e1", TODAY), &["crm"]);
     event.ticket_id = Some("1003".into());
     assert_eq!(write(&*history, vec![record(event)]).await.records, 1);
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     assert_eq!(story.attempts.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!((story.delivery.state, story.delivery.attempt_count), (DeliveryState::Delivered, 2));
     assert_eq!(story.delivery.ticket_id.as_deref(), Some("1003"));
     assert_eq!(story.body.as_deref(), Some(&b"{\"rendered\":\"e1\"}"[..]));
-    let points = history.stats(&super::stats::by_day(None)).await.unwrap();
+    let points = history.stats(&super::stats::by_day(None)).await.expect("an answer");
     assert_eq!(points[0].events, 1, "it is counted when its own record comes");
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn an_end_without_an_attempt_is_dead_and_counts_none(fixture: B
     let records =
         vec![record(to(bare("e1", TODAY), &["crm"])), ended("e1", TODAY, "crm", DeadReason::EndpointDisabled)];
     write(&*history, records).await;
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     let delivery = &story.delivery;
     assert_eq!((delivery.state, delivery.reason), (DeliveryState::Dead, Some(DeadReason::EndpointDisabled)));
     assert_eq!((delivery.attempt_count, story.attempts.len(), &delivery.last), (0, 0, &None));
@@ -103,11 +103,11 @@ pub(crate) async fn a_resend_is_another_run(fixture: Box<dyn Fixture>) {
     write(&*history, vec![record(to(bare("e1", TODAY), &["crm"])), attempted(last)]).await;
     let later = TODAY + 2 * DAY;
     write(&*history, vec![run(again("e1", TODAY, later))]).await;
-    let waiting = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery").delivery;
+    let waiting = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery").delivery;
     assert_eq!((waiting.state, waiting.reason, waiting.run), (DeliveryState::Waiting, None, 2));
     let success = attempt(again("e1", TODAY, later), 1, OutcomeClass::Success, RecordedVerdict::Delivered);
     write(&*history, vec![attempted(success)]).await;
-    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("a delivery");
     let runs: Vec<_> = story.attempts.iter().map(|one| (one.run, one.number)).collect();
     assert_eq!(runs, [(1, 1), (2, 1)]);
     assert_eq!(
@@ -125,10 +125,10 @@ pub(crate) async fn a_delivery_to_another_endpoint_brings_its_body(fixture: Box<
     delivery.run_began = TODAY + 5;
     let body = Some("{\"for\":\"bi\"}".into());
     write(&*history, vec![Record::Run(Box::new(RunRecord { delivery, body }))]).await;
-    let story = history.delivery(ACME, of(ACME, "e1", "bi")).await.unwrap().expect("a delivery");
+    let story = history.delivery(ACME, of(ACME, "e1", "bi")).await.expect("an answer").expect("a delivery");
     assert_eq!(story.body.as_deref(), Some(&b"{\"for\":\"bi\"}"[..]));
     assert_eq!((story.delivery.state, story.delivery.run), (DeliveryState::Waiting, 1));
-    assert_eq!(history.event(ACME, "e1").await.unwrap().expect("an event").deliveries.len(), 2);
+    assert_eq!(history.event(ACME, "e1").await.expect("an answer").expect("an event").deliveries.len(), 2);
 }
 
 pub(crate) async fn each_shape_of_an_event_is_its_own_body(fixture: Box<dyn Fixture>) {
@@ -138,7 +138,7 @@ pub(crate) async fn each_shape_of_an_event_is_its_own_body(fixture: Box<dyn Fixt
     event.deliveries[1].body = 2;
     write(&*history, vec![record(event)]).await;
     for (endpoint, body) in [("crm", "{\"rendered\":\"e1\"}"), ("bi", "{\"for\":\"bi\"}")] {
-        let story = history.delivery(ACME, of(ACME, "e1", endpoint)).await.unwrap().expect("a delivery");
+        let story = history.delivery(ACME, of(ACME, "e1", endpoint)).await.expect("an answer").expect("a delivery");
         assert_eq!(story.body.as_deref(), Some(body.as_bytes()), "{endpoint}");
     }
 }
