@@ -52,7 +52,8 @@ struct Files {
     folder: Folder,
     reader: Reader,
     writer: Mutex<Writer>,
-    _lock: FileLock,
+    /// Held until the folder is closed.
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl SqliteHistory {
@@ -69,7 +70,7 @@ impl SqliteHistory {
         })?;
         let writer = Writer::open(&folder, max_bytes)?;
         let reader = Reader::new(folder.clone(), writer.names.clone());
-        Ok(Self(Arc::new(Files { folder, reader, writer: Mutex::new(writer), _lock: lock })))
+        Ok(Self(Arc::new(Files { folder, reader, writer: Mutex::new(writer), lock: Mutex::new(Some(lock)) })))
     }
 
     /// Runs work on a thread that may block. Once started it is finished, even if the caller stops waiting.
@@ -261,6 +262,7 @@ impl History for SqliteHistory {
             let closed = self.blocking(|files| {
                 files.writer().files.close_all();
                 files.reader.close(|_| true);
+                files.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Ok(())
             });
             let _ = closed.await;

@@ -5,6 +5,7 @@ mod backlog;
 mod connection;
 mod deliveries;
 mod fanout;
+mod history;
 mod http_run;
 mod isolation;
 mod latencies;
@@ -44,6 +45,8 @@ enum Measurement {
     Backlog(backlog::Args),
     /// Do more deliverers deliver more? Only on a RabbitMQ, where several processes can share a broker.
     Scale(scale::Args),
+    /// What does writing history cost, and how long does it take to find something in it?
+    History(history::Args),
     /// How much slower are deliveries of healthy tenants beside tenants that disturb?
     Isolation(isolation::Args),
 }
@@ -80,6 +83,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             measure(setup, &args.options, async |bench| backlog::run(bench, &args).await).await
         }
         Measurement::Scale(args) => measure(setup, &args.options, async |bench| scale::run(bench, &args).await).await,
+        Measurement::History(args) => history::run(setup, &args).await,
         Measurement::Isolation(args) => isolation::run(setup, args).await,
     }
 }

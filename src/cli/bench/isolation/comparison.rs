@@ -90,7 +90,7 @@ impl Phases {
 
     pub(super) fn lines(&self, without: &str, with: &str) -> Vec<String> {
         let line = |name: &str, phase: &FirstAttempts| {
-            let FirstAttempts { latencies: Latencies { count, p50_ms, p99_ms, max_ms }, missing, refused } = phase;
+            let FirstAttempts { latencies: Latencies { count, p50_ms, p99_ms, max_ms, .. }, missing, refused } = phase;
             format!(
                 "{name}: {count} first attempts, p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, longest {max_ms:.1} ms, \
                  {missing} missing, {refused} refused"
