@@ -10,12 +10,17 @@ mod body;
 mod config;
 mod contact;
 mod durations;
+mod kept;
 mod metrics;
+mod names;
 mod query;
 mod record;
 mod recorder;
+mod row;
+mod search;
 mod share;
 mod sqlite;
+mod stats;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;

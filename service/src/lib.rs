@@ -19,6 +19,7 @@ mod log_lines;
 pub mod metrics;
 pub mod openapi;
 pub mod ops;
+pub mod postgres;
 pub mod problem;
 mod recently_used;
 pub mod retention_clock;

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior::Immediate, params};
 
-use super::{write::signed, writer::Writer};
-use crate::{Coverage, Gap, GapCause, HistoryError};
+use super::writer::Writer;
+use crate::{Coverage, Gap, GapCause, HistoryError, row::signed};
 
 pub(super) fn insert(meta: &Connection, gap: &Gap) -> Result<(), HistoryError> {
     let insert = "INSERT OR IGNORE INTO gaps (began, ended, cause, dropped) VALUES (?1, ?2, ?3, ?4)";

@@ -8,21 +8,15 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior::Immediat
 
 use super::{
     folder::{Day, Part},
-    rows::{pack_post, unpack_post},
-    write::signed,
     writer::Writer,
 };
-use crate::{ContactToken, Erased, HistoryError, Post};
+use crate::{
+    ContactToken, Erased, HistoryError,
+    row::{blank, pack_post, signed, unpack_post},
+};
 
 /// Events of one transaction.
 pub(super) const AT_ONCE: usize = 200;
-
-/// Leaves of a POST what says nothing of anybody.
-pub(super) fn blank(post: &mut Post) {
-    post.response_excerpt.clear();
-    post.response_headers.clear();
-    post.request_headers.clear();
-}
 
 /// Whose events are erased.
 pub(super) enum ErasedEvents {

@@ -10,8 +10,8 @@ use schemas::time::{rfc3339, unix_ms};
 use service::sqlite_file;
 
 use super::{error::HistoryFileError, schema};
+use crate::stats::DAY_MS;
 
-pub(super) const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Endings of the files that SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
 

@@ -10,8 +10,8 @@ mod folder;
 mod names;
 mod read;
 mod rows;
+mod scan;
 mod schema;
-mod search;
 mod stats;
 mod write;
 mod writer;
@@ -213,8 +213,9 @@ impl History for SqliteHistory {
             let name = tenant.to_owned();
             let forgotten = self.blocking(move |files| {
                 let Writer { meta, names, kept, .. } = &mut *files.writer();
-                let Some(no) = names.forget(meta, &name)? else { return Ok(None) };
-                kept.drop_tenant(meta, no)?;
+                let Some(no) = names::forget(meta, names, &name)? else { return Ok(None) };
+                meta.execute("DELETE FROM kept WHERE tenant = ?1", [no])?;
+                kept.drop_tenant(no);
                 Ok(Some(no))
             });
             let Some(no) = forgotten.await? else { return Ok(()) };

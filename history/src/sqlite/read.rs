@@ -10,16 +10,18 @@ use uuid::Uuid;
 use super::{
     coverage,
     error::HistoryFileError,
-    folder::{DAY_MS, Day, Folder, Part},
-    names::Names,
-    rows::{DeliveryKey, DeliveryRow, unpack_post},
-    search::{BUDGET, EventRow, Found, Place, Scan, Search, deliveries_of},
-    stats::Stats,
-    write::{of, signed},
+    folder::{Day, Folder, Part},
+    rows::{find_delivery, find_event},
+    scan::{Scan, deliveries_of},
+    stats,
 };
 use crate::{
     AttemptItem, Coverage, Cursor, DeliveryItem, DeliveryStory, EventItem, EventStory, HistoryError, MAX_PAGE, Page,
     PageRequest, StatsPoint, StatsRequest, body,
+    names::Names,
+    row::{DeliveryKey, DeliveryRow, EventRow, owner_of_bodies, signed, unpack_post},
+    search::{BUDGET, Found, Place, Search},
+    stats::{DAY_MS, Stats},
 };
 
 /// Connections to read that are kept open, of all files together.
@@ -122,8 +124,7 @@ impl Reader {
                 Ok(DeliveryKey { event: row.get(0)?, endpoint: row.get(1)?, part: row.get(2)? })
             });
             let Some(key) = key.optional()? else { continue };
-            let (Some(event), Some(row)) =
-                (EventRow::find(connection, key.event)?, DeliveryRow::find(connection, &key)?)
+            let (Some(event), Some(row)) = (find_event(connection, key.event)?, find_delivery(connection, &key)?)
             else {
                 continue;
             };
@@ -153,7 +154,7 @@ impl Reader {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<i64>>(2)?))
             });
             let Some((no, unmatched, shape)) = found.optional()? else { continue };
-            let Some(event) = EventRow::find(connection, no)? else { continue };
+            let Some(event) = find_event(connection, no)? else { continue };
             let deliveries = deliveries_of(connection, no)?;
             let items = deliveries.iter().map(|(key, row)| self.delivery_item(connection, &event, key, row));
             return Ok(Some(EventStory {
@@ -178,13 +179,13 @@ impl Reader {
             Some(no) => self.names.endpoint(no, id).into_iter().collect::<Vec<_>>(),
             None => self.names.endpoints_called(id),
         });
-        let mut stats = Stats::default();
+        let mut sums = Stats::default();
         for day in self.newest_first()?.into_iter().filter(|day| day.began() < request.until) {
             if let Some(file) = self.open_if_there(day, Part::Records)? {
-                stats.add(file.connection()?, request, tenant, endpoints.as_deref())?;
+                stats::add(&mut sums, file.connection()?, request, tenant, endpoints.as_deref())?;
             }
         }
-        Ok(stats.points())
+        Ok(sums.points())
     }
 
     pub(super) fn coverage(&self, since: u64, until: u64) -> Result<Coverage, HistoryError> {
@@ -248,7 +249,7 @@ impl Reader {
         let Some(file) = self.open_if_there(day, Part::Bodies)? else { return Ok(None) };
         let select = "SELECT body FROM bodies WHERE event = ?1 AND shape = ?2 AND of = ?3";
         let mut select = file.connection()?.prepare_cached(select)?;
-        let of = of(event.tenant, &event.id);
+        let of = owner_of_bodies(event.tenant, &event.id);
         let packed = select.query_row((event.no, shape, of), |row| row.get::<_, Vec<u8>>(0)).optional()?;
         Ok(packed.and_then(|packed| body::unpack(&packed)))
     }

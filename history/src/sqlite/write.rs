@@ -9,24 +9,20 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::{
     folder::{Day, Part},
-    names::Names,
-    rows::{DeliveryKey, DeliveryRow},
+    names,
+    rows::{find_delivery, put_delivery},
     writer::Writer,
 };
 use crate::{
     AttemptRecord, Batch, EventRecord, HistoryError, OwedDelivery, Record, RecordedDelivery, RecordedVerdict,
     RunRecord, TenantKey, Written, body,
     durations::Durations,
+    names::Names,
+    row::{DeliveryKey, DeliveryRow, blank, owner_of_bodies, pack_post, signed},
     share::{Keeps, keeps},
+    stats::{DEAD, EVENTS, HOUR_MS, NO_ENDPOINT},
     token,
 };
-
-/// What is counted besides the outcomes of attempts.
-pub(super) const EVENTS: &str = "events";
-pub(super) const DEAD: &str = "dead";
-/// The endpoint of counts that are of a tenant's events, whatever endpoints they went to.
-pub(super) const NO_ENDPOINT: i64 = 0;
-const HOUR_MS: u64 = 3_600_000;
 
 /// A record whose tenant and endpoints have numbers.
 struct Numbered {
@@ -84,13 +80,12 @@ impl Writer {
             Ok(numbered) => numbered,
             Err(error) => {
                 // Numbers that were not committed must not be used.
-                self.names.reload(&self.meta)?;
+                names::load(&self.meta, &self.names)?;
                 return Err(error);
             }
         };
         for (_, one) in &mut numbered {
-            let own = self.kept.of(one.tenant);
-            one.keeps = keeps(own, self.kept.total().saturating_sub(own), self.max_bytes);
+            one.keeps = keeps(self.kept.of(one.tenant), self.kept.of_others(one.tenant), self.max_bytes);
         }
         Ok(numbered)
     }
@@ -129,20 +124,20 @@ impl Writer {
             }
             transaction.commit()?;
         }
-        self.kept.add(&self.meta, day, &bytes)
+        self.add_kept(day, &bytes)
     }
 }
 
-fn number(names: &Names, meta: &Transaction<'_>, record: Record) -> Result<(Day, Numbered), HistoryError> {
-    let (tenant, key) = names.tenant_or_new(meta, record.tenant())?;
+fn number(known: &Names, meta: &Transaction<'_>, record: Record) -> Result<(Day, Numbered), HistoryError> {
+    let (tenant, key) = names::tenant_or_new(meta, known, record.tenant())?;
     match &record {
         Record::Event(event) => {
             for delivery in &event.deliveries {
-                names.endpoint_or_new(meta, tenant, &delivery.endpoint_id)?;
+                names::endpoint_or_new(meta, known, tenant, &delivery.endpoint_id)?;
             }
         }
-        Record::Attempt(attempt) => _ = names.endpoint_or_new(meta, tenant, &attempt.delivery.endpoint_id)?,
-        Record::Run(run) => _ = names.endpoint_or_new(meta, tenant, &run.delivery.endpoint_id)?,
+        Record::Attempt(attempt) => _ = names::endpoint_or_new(meta, known, tenant, &attempt.delivery.endpoint_id)?,
+        Record::Run(run) => _ = names::endpoint_or_new(meta, known, tenant, &run.delivery.endpoint_id)?,
     }
     let day = Day::of(record.accepted_at());
     Ok((day, Numbered { record, tenant, key, keeps: Keeps::Everything }))
@@ -245,7 +240,7 @@ impl<'a> DayDraft<'a> {
             }
         }
         if keeps == Keeps::Everything && !is_erased {
-            let of = of(tenant, event.id.as_str());
+            let of = owner_of_bodies(tenant, event.id.as_str());
             for (body, shape) in event.bodies.iter().zip(shapes) {
                 self.add_body(no, tenant, of, body, shape, is_new);
             }
@@ -262,9 +257,9 @@ impl<'a> DayDraft<'a> {
         if event.is_erased
             && let Some(post) = &mut post
         {
-            super::erase::blank(post);
+            blank(post);
         }
-        let packed = post.as_ref().map(super::rows::pack_post);
+        let packed = post.as_ref().map(pack_post);
         let due = match verdict {
             RecordedVerdict::Retry(due) => Some(signed(*due)),
             RecordedVerdict::Delivered | RecordedVerdict::Dead(_) => None,
@@ -314,7 +309,7 @@ impl<'a> DayDraft<'a> {
         row.shape = row.shape.or(shape);
         *has_changed = true;
         if let Some(body) = &body {
-            self.add_body(event.no, tenant, of(tenant, delivery.event_id.as_str()), body, shape, is_new);
+            self.add_body(event.no, tenant, owner_of_bodies(tenant, delivery.event_id.as_str()), body, shape, is_new);
         }
         Ok(is_new)
     }
@@ -416,7 +411,7 @@ impl<'a> DayDraft<'a> {
         let endpoint = endpoint.ok_or_else(|| HistoryError("an endpoint has no number".to_owned()))?;
         let key = DeliveryKey { event, endpoint, part: delivery.part.clone() };
         if !self.deliveries.contains_key(&key) {
-            let row = match DeliveryRow::find(self.file, &key)? {
+            let row = match find_delivery(self.file, &key)? {
                 Some(row) => (row, false),
                 None => {
                     self.add_bytes(tenant, 250);
@@ -453,7 +448,7 @@ impl<'a> DayDraft<'a> {
     fn finish(self) -> Result<(Vec<NewBody>, HashMap<i64, u64>), HistoryError> {
         for (key, (row, has_changed)) in &self.deliveries {
             if *has_changed {
-                row.put(self.file, key)?;
+                put_delivery(self.file, key, row)?;
             }
         }
         for ((hour, tenant, endpoint, what), (count, durations)) in self.counts {
@@ -485,16 +480,6 @@ fn add_count(
     Ok(())
 }
 
-/// Names an event's bodies, beside its number in the file of the day: after a power failure that number may be another
-/// event's.
-pub(super) fn of(tenant: i64, event_id: &str) -> i64 {
-    body::shape(format!("{tenant} {event_id}").as_bytes())
-}
-
 fn unmatched(event: &EventRecord) -> Option<String> {
     if event.unmatched.is_empty() { None } else { serde_json::to_string(&event.unmatched).ok() }
-}
-
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

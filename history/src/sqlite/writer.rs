@@ -7,11 +7,9 @@ use rusqlite::{Connection, params};
 use super::{
     error::HistoryFileError,
     folder::{Day, Folder, Part},
-    names::Names,
-    schema,
-    write::signed,
+    names, schema,
 };
-use crate::{Dropped, HistoryError};
+use crate::{Dropped, HistoryError, kept::KeptBytes, names::Names, row::signed};
 
 /// Files of days that are open at once, at 16 MiB of pages each. Records are of today and the days before.
 const OPEN_FILES: usize = 8;
@@ -29,8 +27,8 @@ impl Writer {
         let path = folder.meta();
         let meta = Folder::open(&path, schema::META)?;
         let failed = |source| HistoryFileError::Database { path, source };
-        let (names, kept) =
-            Names::load(&meta).and_then(|names| Ok((names, KeptBytes::load(&meta)?))).map_err(failed)?;
+        let names = Names::default();
+        let kept = names::load(&meta, &names).and_then(|()| load_kept(&meta)).map_err(failed)?;
         let files = OpenFiles { folder: folder.clone(), open: Vec::new() };
         Ok(Self { meta, files, names: Arc::new(names), kept, max_bytes })
     }
@@ -57,11 +55,24 @@ impl Writer {
         Ok(dropped)
     }
 
+    /// Notes the bytes that tenants have more on a day.
+    pub(super) fn add_kept(&mut self, day: Day, bytes: &HashMap<i64, u64>) -> Result<(), HistoryError> {
+        let put = "INSERT INTO kept (day, tenant, bytes) VALUES (?1, ?2, ?3)
+            ON CONFLICT (day, tenant) DO UPDATE SET bytes = bytes + excluded.bytes";
+        for (tenant, bytes) in bytes {
+            self.meta.prepare_cached(put)?.execute(params![day.0, tenant, signed(*bytes)])?;
+            self.kept.add(day.0, *tenant, *bytes);
+        }
+        Ok(())
+    }
+
     fn drop_day(&mut self, day: Day) -> Result<(), HistoryError> {
         self.drop_bodies(day)?;
         self.files.close(day);
         self.files.folder.remove(day, Part::Records)?;
-        self.kept.drop_day(&self.meta, day)
+        self.meta.execute("DELETE FROM kept WHERE day = ?1", [day.0])?;
+        self.kept.drop_day(day.0);
+        Ok(())
     }
 
     fn drop_bodies(&mut self, day: Day) -> Result<(), HistoryError> {
@@ -107,74 +118,14 @@ impl OpenFiles {
     }
 }
 
-/// Bytes of each tenant, roughly: what its rows and bodies take.
-#[derive(Default)]
-pub(super) struct KeptBytes {
-    by_day: HashMap<(Day, i64), u64>,
-    by_tenant: HashMap<i64, u64>,
-    total: u64,
-}
-
-impl KeptBytes {
-    fn load(meta: &Connection) -> rusqlite::Result<Self> {
-        let mut kept = Self::default();
-        let mut select = meta.prepare("SELECT day, tenant, bytes FROM kept")?;
-        let rows =
-            select.query_map([], |row| Ok((Day(row.get(0)?), row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs())))?;
-        for row in rows {
-            let (day, tenant, bytes) = row?;
-            kept.note(day, tenant, bytes);
-        }
-        Ok(kept)
+/// Reads the bytes of each tenant.
+fn load_kept(meta: &Connection) -> rusqlite::Result<KeptBytes> {
+    let mut kept = KeptBytes::default();
+    let mut select = meta.prepare("SELECT day, tenant, bytes FROM kept")?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs())))?;
+    for row in rows {
+        let (day, tenant, bytes) = row?;
+        kept.add(day, tenant, bytes);
     }
-
-    pub(super) fn of(&self, tenant: i64) -> u64 {
-        self.by_tenant.get(&tenant).copied().unwrap_or_default()
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
-    pub(super) fn add(&mut self, meta: &Connection, day: Day, bytes: &HashMap<i64, u64>) -> Result<(), HistoryError> {
-        let put = "INSERT INTO kept (day, tenant, bytes) VALUES (?1, ?2, ?3)
-            ON CONFLICT (day, tenant) DO UPDATE SET bytes = bytes + excluded.bytes";
-        for (tenant, bytes) in bytes {
-            meta.prepare_cached(put)?.execute(params![day.0, tenant, signed(*bytes)])?;
-            self.note(day, *tenant, *bytes);
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, day: Day, tenant: i64, bytes: u64) {
-        *self.by_day.entry((day, tenant)).or_default() += bytes;
-        *self.by_tenant.entry(tenant).or_default() += bytes;
-        self.total += bytes;
-    }
-
-    fn drop_day(&mut self, meta: &Connection, day: Day) -> Result<(), HistoryError> {
-        meta.execute("DELETE FROM kept WHERE day = ?1", [day.0])?;
-        self.forget(|of, _| of == day);
-        Ok(())
-    }
-
-    pub(super) fn drop_tenant(&mut self, meta: &Connection, tenant: i64) -> Result<(), HistoryError> {
-        meta.execute("DELETE FROM kept WHERE tenant = ?1", [tenant])?;
-        self.forget(|_, of| of == tenant);
-        Ok(())
-    }
-
-    fn forget(&mut self, is_meant: impl Fn(Day, i64) -> bool) {
-        let (by_tenant, total) = (&mut self.by_tenant, &mut self.total);
-        self.by_day.retain(|(day, tenant), bytes| {
-            let is_meant = is_meant(*day, *tenant);
-            if is_meant {
-                let own = by_tenant.entry(*tenant).or_default();
-                *own = own.saturating_sub(*bytes);
-                *total = total.saturating_sub(*bytes);
-            }
-            !is_meant
-        });
-        self.by_tenant.retain(|_, bytes| *bytes > 0);
-    }
+    Ok(kept)
 }

@@ -150,6 +150,7 @@ fn tenants(with_new: bool) -> Snapshot {
             id: id.into(),
             name: None,
             versions: Default::default(),
+            retention: None,
             quota: Default::default(),
             endpoints,
             subscriptions,

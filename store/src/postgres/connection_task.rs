@@ -19,10 +19,10 @@ use tokio::{
 
 use super::{
     database::PostgresDatabase,
-    session::{PostgresFailure, PostgresSession},
-    url::DatabaseUrl,
+    failure::{BEGINNING, PostgresFailure},
 };
 use crate::{StoreError, StoreOpenError};
+use service::postgres::{DatabaseUrl, PostgresSession};
 
 /// First pause between two attempts to connect. It doubles with each attempt, up to the longest. It has no jitter,
 /// because few processes share a database.
@@ -75,7 +75,7 @@ impl ConnectionTask {
         loop {
             let (url, database, notified) = (self.url.clone(), self.database.clone(), notified.clone());
             let attempt = async move {
-                let session = PostgresSession::open(&url, notified).await?;
+                let session = PostgresSession::open(&url, BEGINNING, notified).await?;
                 database.begin(&session).await.map(|()| session)
             };
             let failure = match self.refuse_until(reason, attempt).await {

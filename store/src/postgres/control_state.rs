@@ -2,11 +2,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::{
-    rows::{signed, unsigned},
-    session::{Parameters, PostgresSession, QUICK},
-};
+use super::rows::{signed, unsigned};
 use crate::{Job, JobProgress, JobQuery, JobState, StoreError};
+use service::postgres::{Parameters, PostgresSession, QUICK};
 
 const COLUMNS: &str =
     "SELECT id, tenant, tenant_created, kind, state, spec, matched, position, done, skipped, started_at,
@@ -47,7 +45,7 @@ pub(super) async fn record_progress(session: &PostgresSession, progress: &[JobPr
         (&number(|one| one.done), Type::INT8_ARRAY),
         (&number(|one| one.skipped), Type::INT8_ARRAY),
     ];
-    session.execute(QUICK, sql, given).await.map(drop)
+    Ok(session.execute(QUICK, sql, given).await.map(drop)?)
 }
 
 pub(super) async fn end(session: &PostgresSession, id: &str, state: JobState, at: u64) -> Result<bool, StoreError> {
@@ -88,7 +86,7 @@ pub(super) async fn trim(session: &PostgresSession, before: u64, most: u32) -> R
     let sql = "DELETE FROM jobs WHERE state <> 'running' AND (ended_at < $1 OR id IN
                    (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY tenant, kind ORDER BY id DESC) AS place
                                     FROM jobs WHERE state <> 'running') ended WHERE place > $2))";
-    session.execute(QUICK, sql, &[(&signed(before), Type::INT8), (&i64::from(most), Type::INT8)]).await
+    Ok(session.execute(QUICK, sql, &[(&signed(before), Type::INT8), (&i64::from(most), Type::INT8)]).await?)
 }
 
 pub(super) async fn acquire_lease(
@@ -112,7 +110,7 @@ pub(super) async fn acquire_lease(
 
 pub(super) async fn release_lease(session: &PostgresSession, name: &str, holder: &str) -> Result<(), StoreError> {
     let sql = "DELETE FROM leases WHERE name = $1 AND holder = $2";
-    session.execute(QUICK, sql, &[(&name, Type::TEXT), (&holder, Type::TEXT)]).await.map(drop)
+    Ok(session.execute(QUICK, sql, &[(&name, Type::TEXT), (&holder, Type::TEXT)]).await.map(drop)?)
 }
 
 fn job(row: &tokio_postgres::Row) -> Job {

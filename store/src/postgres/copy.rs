@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{migrations, rows, session::PostgresSession, url::DatabaseUrl, usage};
+use super::{failure::BEGINNING, migrations, rows, usage};
 use crate::{StoreError, dump::StoreDump};
+use service::postgres::{DatabaseUrl, PostgresSession};
 
 pub(crate) async fn read(url: &str) -> Result<StoreDump, StoreError> {
     let (session, _) = connected(url).await?;
@@ -43,7 +44,7 @@ async fn write_within(session: &PostgresSession, place: &str, dump: &StoreDump) 
 /// Opens a session on tables of this version. Returns the name of the database as well.
 async fn connected(url: &str) -> Result<(PostgresSession, String), StoreError> {
     let url = DatabaseUrl::parse(url).map_err(|error| StoreError(error.to_string()))?;
-    let session = PostgresSession::open(&url, Arc::new(Notify::new())).await?;
+    let session = PostgresSession::open(&url, BEGINNING, Arc::new(Notify::new())).await?;
     migrations::apply(&session, &url.place).await?;
     Ok((session, url.place))
 }

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::{
-    migrations, rows,
-    session::{PostgresFailure, PostgresSession},
-};
+use super::{failure::PostgresFailure, migrations, rows};
 use crate::{
     AuditEntry, Edit, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, dump::StoreMeta,
     edit::decide_on, row::ItemRow, snapshot::current::CurrentSnapshot, usage_and_audit::AuditStamp,
 };
+use service::postgres::PostgresSession;
 
 /// Largest number of rows that are encrypted again at once, so that other work does not wait long.
 const RESEALED_AT_ONCE: i64 = 500;

@@ -2,11 +2,9 @@
 //!
 //! The tables are the same as in the file of the `sqlite:` store, in a schema of their own.
 
-use super::{
-    session::PostgresFailure,
-    session::{LONG, PostgresSession, QUICK},
-};
+use super::failure::PostgresFailure;
 use crate::StoreOpenError;
+use service::postgres::{LONG, PostgresSession, QUICK};
 
 /// Takes the lock under which tables are changed. Its number is arbitrary, and the same in every version.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7165134021843)";

@@ -8,11 +8,9 @@ mod connection_task;
 mod control_state;
 mod copy;
 mod database;
+mod failure;
 mod migrations;
 mod rows;
-mod session;
-mod side_session;
-mod url;
 mod usage;
 
 use std::{
@@ -29,9 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     connection_task::{ConnectionTask, DatabaseJob, PullReply},
     database::{ItemKey, PostgresDatabase},
-    session::{LONG, PostgresFailure, PostgresSession, QUICK},
-    side_session::SideSession,
-    url::DatabaseUrl,
+    failure::{BEGINNING, PostgresFailure},
 };
 use crate::{
     AuditEntry, ControlState, Edit, EditError, Edited, Job, JobProgress, JobQuery, JobState, Keyring, Snapshot, Store,
@@ -40,6 +36,7 @@ use crate::{
     snapshot_cache::SnapshotCache,
     usage_and_audit::{ROLLED_UP_AT_ONCE, TRIMMED_AT_ONCE, newest},
 };
+use service::postgres::{DatabaseUrl, LONG, PostgresSession, QUICK, SideSession};
 
 pub(crate) use self::copy::{read, write};
 
@@ -76,7 +73,8 @@ impl PostgresStore {
     /// # Errors
     /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
     pub async fn open(url: &str, keyring: Keyring, cache: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
-        let url = DatabaseUrl::parse(url)?;
+        let url = DatabaseUrl::parse(url)
+            .map_err(|error| StoreOpenError::Unusable { place: "postgres:".to_owned(), reason: error.0 })?;
         if url.is_exposed {
             tracing::warn!(database = url.place, "store.unencrypted");
         }
@@ -87,7 +85,7 @@ impl PostgresStore {
         let (sender, first_attempt) = oneshot::channel();
         let is_connected = Arc::new(AtomicBool::new(false));
         let [questions, upkeep, control_state] =
-            [QUESTION, UPKEEP, QUESTION].map(|limits| SideSession::new(&url, limits, &is_connected));
+            [QUESTION, UPKEEP, QUESTION].map(|limits| SideSession::new(&url, BEGINNING, limits, &is_connected));
         let task = ConnectionTask {
             url,
             database,

@@ -2,8 +2,8 @@
 
 use tokio_postgres::types::Type;
 
-use super::session::{LONG, Parameters, PostgresSession, QUICK};
 use crate::{AuditEntry, StoreError, dump::StoreMeta, row::ItemRow};
+use service::postgres::{LONG, Parameters, PostgresSession, QUICK};
 
 /// Largest number of rows in one statement.
 const AT_ONCE: usize = 1000;
@@ -23,13 +23,13 @@ pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<(i64
 pub(super) async fn set_revision(session: &PostgresSession, revision: u64) -> Result<(), StoreError> {
     session.execute(QUICK, "UPDATE meta SET revision = $1", &[(&signed(revision), Type::INT8)]).await?;
     let payload = revision.to_string();
-    session.query(QUICK, "SELECT pg_notify('carteiro_store', $1)", &[(&payload, Type::TEXT)]).await.map(drop)
+    Ok(session.query(QUICK, "SELECT pg_notify('carteiro_store', $1)", &[(&payload, Type::TEXT)]).await.map(drop)?)
 }
 
 /// Sets the proof, unless another process has changed it in between.
 pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new: &[u8]) -> Result<(), StoreError> {
     let sql = "UPDATE meta SET proof = $1 WHERE proof IS NOT DISTINCT FROM $2";
-    session.execute(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)
+    Ok(session.execute(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)?)
 }
 
 const COLUMNS: &str = "SELECT tenant, kind, id, version, created, body, sealed FROM items";
@@ -76,7 +76,7 @@ pub(super) async fn reseal(session: &PostgresSession, rows: &[(Vec<u8>, ItemRow)
         (&was, Type::BYTEA_ARRAY),
         (&sealed, Type::BYTEA_ARRAY),
     ];
-    session.execute(QUICK, sql, given).await
+    Ok(session.execute(QUICK, sql, given).await?)
 }
 
 fn row(row: &tokio_postgres::Row) -> ItemRow {
@@ -128,7 +128,7 @@ pub(super) async fn count_removed(session: &PostgresSession) -> Result<u64, Stor
 /// Deletes the rows of removed items. A process that has not read them yet will load everything.
 pub(super) async fn delete_removed(session: &PostgresSession) -> Result<(), StoreError> {
     session.execute(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
-    session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
+    Ok(session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)?)
 }
 
 /// Sets `meta` to that of another store.
@@ -139,7 +139,7 @@ pub(super) async fn set_meta(session: &PostgresSession, meta: &StoreMeta) -> Res
     session.execute(QUICK, sql, given).await?;
     // Rows inserted with their own ids do not advance the sequence.
     let sql = "SELECT setval('audit_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM audit), false)";
-    session.query(QUICK, sql, &[]).await.map(drop)
+    Ok(session.query(QUICK, sql, &[]).await.map(drop)?)
 }
 
 /// Inserts entries of the audit log; those with the id 0 get new ids.
@@ -199,7 +199,7 @@ pub(super) async fn trim_audit(session: &PostgresSession, before: &str, limit: u
     // Texts of this form sort by time when they are compared byte by byte.
     let sql = "DELETE FROM audit WHERE id IN
                    (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";
-    session.execute(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
+    Ok(session.execute(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await?)
 }
 
 fn entry(row: &tokio_postgres::Row) -> AuditEntry {

@@ -3,11 +3,9 @@
 use schemas::Counts;
 use tokio_postgres::types::Type;
 
-use super::{
-    rows::{signed, unsigned},
-    session::{LONG, Parameters, PostgresSession, QUICK},
-};
+use super::rows::{signed, unsigned};
 use crate::{StoreError, Usage, UsageReport};
+use service::postgres::{LONG, Parameters, PostgresSession, QUICK};
 
 /// Largest number of reports in one statement.
 const AT_ONCE: usize = 1000;
@@ -127,7 +125,7 @@ pub(super) async fn roll_up(session: &PostgresSession, days: &[[String; 2]]) -> 
 /// Deletes some rows from before a day, and returns how many.
 pub(super) async fn trim(session: &PostgresSession, before: &str) -> Result<u64, StoreError> {
     let sql = "DELETE FROM usage WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage WHERE day < $1 LIMIT $2))";
-    session.execute(LONG, sql, &[(&before, Type::TEXT), (&TRIMMED_AT_ONCE, Type::INT8)]).await
+    Ok(session.execute(LONG, sql, &[(&before, Type::TEXT), (&TRIMMED_AT_ONCE, Type::INT8)]).await?)
 }
 
 pub(super) async fn all(session: &PostgresSession) -> Result<Vec<UsageReport>, StoreError> {

@@ -9,7 +9,7 @@ use rustls::{
 use tokio_postgres::config::{ChannelBinding, Config, Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::StoreOpenError;
+use super::DatabaseError;
 
 /// Longest time for each step of connecting: resolving the name, the TCP connection, the first messages.
 const CONNECT: Duration = Duration::from_millis(2500);
@@ -19,15 +19,15 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A database and how to connect to it. Messages show neither user nor password.
 #[derive(Clone)]
-pub(super) struct DatabaseUrl {
-    pub(super) config: Config,
+pub struct DatabaseUrl {
+    pub config: Config,
     /// None when the connection is not encrypted.
-    pub(super) tls: Option<MakeRustlsConnect>,
+    pub tls: Option<MakeRustlsConnect>,
     /// True when secrets would cross a network in the clear: a host is neither this machine nor a socket, and there is no
     /// TLS.
-    pub(super) is_exposed: bool,
+    pub is_exposed: bool,
     /// `host:port/database`, for messages.
-    pub(super) place: String,
+    pub place: String,
 }
 
 impl DatabaseUrl {
@@ -37,8 +37,8 @@ impl DatabaseUrl {
     ///
     /// # Errors
     /// The URL cannot be used. The error does not repeat it.
-    pub(super) fn parse(url: &str) -> Result<Self, StoreOpenError> {
-        let unusable = |reason: String| StoreOpenError::Unusable { place: "postgres:".to_owned(), reason };
+    pub fn parse(url: &str) -> Result<Self, DatabaseError> {
+        let unusable = DatabaseError;
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let mut tls = TlsParameters::default();
         let rest: Vec<_> = query.split('&').filter(|pair| !pair.is_empty() && !tls.take(pair)).collect();
@@ -134,7 +134,7 @@ fn place(config: &Config) -> String {
 }
 
 /// Returns an error's text with its causes. The database's details are left out, because they quote values.
-pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
+pub fn error_text(error: &tokio_postgres::Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("the database says: {}", answer.message());
     }

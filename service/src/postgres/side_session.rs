@@ -1,4 +1,4 @@
-//! A session beside the one that edits: a slow statement about usage or the audit log delays and breaks no edit.
+//! A session beside others: a slow statement on it delays and breaks nothing else.
 
 use std::{
     sync::{
@@ -15,39 +15,46 @@ use tokio::{
 };
 use tokio_postgres::{CancelToken, NoTls};
 
-use super::{session::PostgresSession, url::DatabaseUrl};
-use crate::StoreError;
+use super::{DatabaseError, DatabaseUrl, PostgresSession};
 
 /// One connection that is made when it is first needed. Its jobs run one after the other.
-pub(super) struct SideSession {
+pub struct SideSession {
     url: DatabaseUrl,
     /// Time limit of one statement, which the server itself keeps.
     statement_limit: Duration,
     /// Time limit of a job, with its wait for the session.
     job_limit: Duration,
     session: Mutex<Option<PostgresSession>>,
-    /// True while the session that edits is connected. Otherwise every job fails at once.
+    /// First statements of the session.
+    beginning: String,
+    /// True while the database is known to answer. Otherwise every job fails at once.
     is_connected: Arc<AtomicBool>,
 }
 
 impl SideSession {
-    pub(super) fn new(url: &DatabaseUrl, [statement, job]: [Duration; 2], is_connected: &Arc<AtomicBool>) -> Self {
+    pub fn new(
+        url: &DatabaseUrl,
+        beginning: &str,
+        [statement, job]: [Duration; 2],
+        is_connected: &Arc<AtomicBool>,
+    ) -> Self {
         Self {
             url: url.clone(),
             statement_limit: statement,
             job_limit: job,
             session: Mutex::default(),
+            beginning: beginning.to_owned(),
             is_connected: is_connected.clone(),
         }
     }
 
     /// Runs a job. When its caller stops waiting, the server is told to give the statement up.
-    pub(super) async fn run<T>(
+    pub async fn run<T, E: From<DatabaseError>>(
         &self,
-        job: impl for<'a> FnOnce(&'a PostgresSession) -> BoxFuture<'a, Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+        job: impl for<'a> FnOnce(&'a PostgresSession) -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
         if !self.is_connected.load(Ordering::Acquire) {
-            return Err(StoreError("the database is away".to_owned()));
+            return Err(DatabaseError("the database is away".to_owned()).into());
         }
         let done = async {
             let mut place = self.session.lock().await;
@@ -64,12 +71,12 @@ impl SideSession {
             }
             done
         };
-        let too_slow = || StoreError("the database did not answer in time".to_owned());
-        timeout(self.job_limit, done).await.unwrap_or_else(|_| Err(too_slow()))
+        let too_slow = || DatabaseError("the database did not answer in time".to_owned());
+        timeout(self.job_limit, done).await.unwrap_or_else(|_| Err(too_slow().into()))
     }
 
-    async fn open(&self) -> Result<PostgresSession, StoreError> {
-        let session = PostgresSession::open(&self.url, Arc::new(Notify::new())).await?;
+    async fn open(&self) -> Result<PostgresSession, DatabaseError> {
+        let session = PostgresSession::open(&self.url, &self.beginning, Arc::new(Notify::new())).await?;
         let limit = self.statement_limit.as_millis();
         session.batch(&format!("UNLISTEN *; SET statement_timeout TO '{limit}ms'")).await?;
         Ok(session)

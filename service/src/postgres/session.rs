@@ -23,30 +23,18 @@ use tokio_postgres::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::url::{DatabaseUrl, error_text};
-use crate::{EditError, EditRefusal, StoreError, StoreOpenError, row::RowError};
+use super::{DatabaseError, DatabaseUrl, error_text};
 
 /// Time limit of a statement that moves little. A database that needs longer counts as away, so that no API call hangs.
-pub(super) const QUICK: Duration = Duration::from_millis(2500);
+pub const QUICK: Duration = Duration::from_millis(2500);
 /// Time limit of a statement that moves a whole configuration.
-pub(super) const LONG: Duration = Duration::from_secs(20);
-
-/// First statements of every session. The server's limits are a little longer than this program's, and make it release
-/// the locks of a process that vanished. A statement that waits for a lock fails within this program's limit.
-const BEGINNING: &str = "
-    SET search_path TO carteiro;
-    SET client_min_messages TO warning;
-    SET statement_timeout TO '25s';
-    SET lock_timeout TO '2s';
-    SET idle_in_transaction_session_timeout TO '25s';
-    LISTEN carteiro_store;
-";
+pub const LONG: Duration = Duration::from_secs(20);
 
 /// Values of a statement with their types, so that it takes one round trip and no preparation.
-pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+pub type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// A connection that works until one statement on it has failed.
-pub(super) struct PostgresSession {
+pub struct PostgresSession {
     client: Client,
     broken: AtomicBool,
     /// Cancelled when the connection is gone.
@@ -56,8 +44,8 @@ pub(super) struct PostgresSession {
 }
 
 impl PostgresSession {
-    /// Connects. `notified` is notified whenever the database announces a change.
-    pub(super) async fn open(url: &DatabaseUrl, notified: Arc<Notify>) -> Result<Self, StoreError> {
+    /// Connects, and runs first statements. `notified` is notified whenever the database announces something.
+    pub async fn open(url: &DatabaseUrl, beginning: &str, notified: Arc<Notify>) -> Result<Self, DatabaseError> {
         let ended = CancellationToken::new();
         let (client, driver) = match &url.tls {
             Some(tls) => {
@@ -70,42 +58,37 @@ impl PostgresSession {
             }
         };
         let session = Self { client, broken: AtomicBool::new(false), ended, _driver: AbortOnDropHandle::new(driver) };
-        session.batch(BEGINNING).await?;
+        session.batch(beginning).await?;
         Ok(session)
     }
 
     /// Runs several statements without parameters.
-    pub(super) async fn batch(&self, statements: &str) -> Result<(), StoreError> {
+    pub async fn batch(&self, statements: &str) -> Result<(), DatabaseError> {
         self.limited(QUICK, self.client.batch_execute(statements)).await
     }
 
     /// Runs a statement that returns rows.
-    pub(super) async fn query(
-        &self,
-        limit: Duration,
-        sql: &str,
-        given: Parameters<'_>,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub async fn query(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<Vec<Row>, DatabaseError> {
         self.limited(limit, self.client.query_typed(sql, given)).await
     }
 
     /// Runs a statement that returns no rows, and returns how many it changed.
-    pub(super) async fn execute(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, StoreError> {
+    pub async fn execute(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, DatabaseError> {
         self.limited(limit, self.client.execute_typed(sql, given)).await
     }
 
     /// Returns what cancels the statement that is under way.
-    pub(super) fn cancel_token(&self) -> tokio_postgres::CancelToken {
+    pub fn cancel_token(&self) -> tokio_postgres::CancelToken {
         self.client.cancel_token()
     }
 
     /// Begins a transaction, which [`PostgresSession::end`] ends.
-    pub(super) async fn begin(&self) -> Result<(), StoreError> {
+    pub async fn begin(&self) -> Result<(), DatabaseError> {
         self.batch("BEGIN").await
     }
 
     /// Commits what was done or, after a failure, rolls it back.
-    pub(super) async fn end<T, E: From<StoreError>>(&self, done: Result<T, E>) -> Result<T, E> {
+    pub async fn end<T, E: From<DatabaseError>>(&self, done: Result<T, E>) -> Result<T, E> {
         if done.is_ok() {
             self.batch("COMMIT").await?;
         } else {
@@ -116,12 +99,12 @@ impl PostgresSession {
     }
 
     /// True when no further statement can succeed.
-    pub(super) fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire) || self.client.is_closed()
     }
 
     /// Waits until the connection is gone.
-    pub(super) async fn ended(&self) {
+    pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
@@ -129,7 +112,7 @@ impl PostgresSession {
         &self,
         limit: Duration,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         let answer = timeout(limit, statement).await;
         if !matches!(&answer, Ok(Ok(_))) && !matches!(&answer, Ok(Err(error)) if error.as_db_error().is_some()) {
             self.broken.store(true, Ordering::Release);
@@ -138,11 +121,11 @@ impl PostgresSession {
     }
 }
 
-fn answered<T>(answer: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Result<T, StoreError> {
+fn answered<T>(answer: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Result<T, DatabaseError> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(StoreError(error_text(&error))),
-        Err(_) => Err(StoreError("the database did not answer in time".to_owned())),
+        Ok(Err(error)) => Err(DatabaseError(error_text(&error))),
+        Err(_) => Err(DatabaseError("the database did not answer in time".to_owned())),
     }
 }
 
@@ -156,46 +139,6 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
         if let AsyncMessage::Notification(_) = message {
             notified.notify_one();
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PostgresFailure {
-    /// The database is away, or busy.
-    #[error(transparent)]
-    Away(#[from] StoreError),
-    /// The content of the database cannot be used by this process, and only the operator can change that.
-    #[error(transparent)]
-    Defect(#[from] StoreOpenError),
-    #[error(transparent)]
-    Refused(#[from] EditRefusal),
-}
-
-impl PostgresFailure {
-    pub(super) fn of_row(error: &RowError, place: &str) -> Self {
-        let (place, reason) = (place.to_owned(), error.to_string());
-        Self::Defect(match error {
-            RowError::Sealed { .. } => StoreOpenError::Key { place, reason },
-            RowError::Strange { .. } => StoreOpenError::Unusable { place, reason },
-        })
-    }
-}
-
-impl From<PostgresFailure> for StoreError {
-    fn from(failure: PostgresFailure) -> Self {
-        match failure {
-            PostgresFailure::Away(error) => error,
-            other => Self(other.to_string()),
-        }
-    }
-}
-
-impl From<PostgresFailure> for EditError {
-    fn from(failure: PostgresFailure) -> Self {
-        match failure {
-            PostgresFailure::Refused(refusal) => Self::Refused(refusal),
-            other => Self::Away(other.into()),
         }
     }
 }
