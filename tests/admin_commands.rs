@@ -78,15 +78,17 @@ async fn a_resource_is_created_once_and_its_secrets_are_shown_once() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_patched_disabled_enabled_and_cancelled() {
+async fn an_endpoint_is_patched_disabled_paused_enabled_and_cancelled() {
     let fixture = Fixture::with_endpoint().await;
     fixture.acme(&["endpoints", "patch", "crm", "--timeout", "5s", "--json", r#"{"name":"CRM"}"#]).await;
     let endpoint = fixture.acme_json(&["endpoints", "show", "crm"]).await;
     assert_eq!((&endpoint["name"], &endpoint["timeout"]), (&"CRM".into(), &"5s".into()));
     fixture.acme(&["endpoints", "disable", "crm", "--reason", "moving"]).await;
     assert_eq!(fixture.acme_json(&["endpoints", "list"]).await["disabled_reason"], "moving");
+    assert_eq!(fixture.acme(&["endpoints", "pause", "crm"]).await, "endpoint crm paused\n");
+    assert_eq!(fixture.acme_json(&["endpoints", "list"]).await["state"], "paused");
     fixture.acme(&["endpoints", "enable", "crm"]).await;
-    assert_ne!(fixture.acme_json(&["endpoints", "list"]).await["state"], "disabled");
+    assert_eq!(fixture.acme_json(&["endpoints", "list"]).await["state"], "active");
     assert_eq!(fixture.acme_json(&["endpoints", "waiting", "crm"]).await["waiting"], 0);
     assert!(fixture.acme(&["endpoints", "cancel", "crm"]).await.contains("cancelled_before"));
 }
@@ -138,6 +140,8 @@ async fn a_channel_and_an_integration_have_the_verbs_of_an_endpoint() {
         );
         let listed = fixture.acme_json(&[resource, "list"]).await;
         assert_eq!((&listed["state"], &listed["disabled_reason"]), (&"disabled".into(), &"moving".into()));
+        assert_eq!(fixture.acme(&[resource, "pause", id]).await, format!("{name} {id} paused\n"));
+        assert_eq!(fixture.acme_json(&[resource, "show", id]).await["state"], "paused");
         assert_eq!(fixture.acme(&[resource, "enable", id]).await, format!("{name} {id} enabled\n"));
         assert_eq!(fixture.acme_json(&[resource, "show", id]).await["state"], "active");
         assert!(fixture.acme(&[resource, "rotate", id, "--overlap", "1h"]).await.contains("whsec_"));

@@ -1,4 +1,4 @@
-//! Endpoints that are cancelled by an operator, or disabled by a 410.
+//! Endpoints that are cancelled or paused by an operator, or disabled by a 410.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{KEY, Receiver, Site, acme, eventually, ids},
+    harness::{KEY, MetricsPage, Receiver, Site, acme, eventually, ids},
     quotas::{dead_letters, publish},
 };
 
@@ -43,6 +43,39 @@ async fn deliveries_cancelled_while_they_wait_end_when_due_and_later_ones_are_de
     let replay = ["dead-letters", "replay", "--all", "--yes", "--server", &standalone.api().url(), "--key", KEY];
     assert!(site.run(&replay).await.status.success());
     receiver.until("a replay counts as accepted anew", |recorder| recorder.has_all("/up", &cancelled)).await;
+}
+
+#[tokio::test]
+async fn what_is_for_a_paused_endpoint_waits_and_arrives_once_the_endpoint_is_enabled() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::from_nothing();
+    let mut standalone = site.start("standalone").await;
+    let api = standalone.api();
+    api.put("/v1/tenants/acme", json!({"name": "Acme"})).await;
+    for id in ["crm", "other"] {
+        api.put(&format!("/v1/tenants/acme/endpoints/{id}"), json!({"url": receiver.url(&format!("/{id}"))})).await;
+        let subscription = json!({"endpoint_id": id, "event_types": ["*"]});
+        api.put(&format!("/v1/tenants/acme/subscriptions/{id}"), subscription).await;
+    }
+    let crm = "/v1/tenants/acme/endpoints/crm";
+    let paused = api.done(KEY, Method::POST, &format!("{crm}/pause"), None).await;
+    assert_eq!(paused["state"], "paused");
+    let accepted = api.publish("acme", ids("waits", 20)).await;
+    receiver.until("the other endpoint gets all", |recorder| recorder.has_all("/other", &accepted)).await;
+    eventually("each was deferred", || async {
+        let page = MetricsPage::of(&standalone).await;
+        (page.value("carteiro_deferrals_total{reason=\"paused\"}") >= 20.0).then_some(())
+    })
+    .await;
+    let waiting = api.done(KEY, Method::GET, &format!("{crm}/waiting"), None).await;
+    assert_eq!(waiting, json!({"waiting": 20, "counted": "exactly"}));
+    // What waits is in the broker, and outlives the process.
+    standalone.kill().await;
+    standalone.restart().await;
+    assert_eq!(receiver.look(|recorder| recorder.requests("/crm").len()), 0);
+    let api = standalone.api();
+    api.done(KEY, Method::POST, &format!("{crm}/enable"), None).await;
+    receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
 }
 
 #[tokio::test]

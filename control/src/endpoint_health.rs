@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use schemas::process_report::{EndpointFailure, EndpointRecovery, FailedAttempt};
+use schemas::{
+    EndpointState,
+    process_report::{EndpointFailure, EndpointRecovery, FailedAttempt},
+};
 use store::{ItemKind, Snapshot, TenantSnapshot};
 use tokio::time::Instant;
 
@@ -140,7 +143,7 @@ impl EndpointHealths {
         known.map_or(Health::Unknown, |endpoint| endpoint.health(version, now))
     }
 
-    /// The endpoints that fail, of one tenant or of all, each with its tenant: the longest failing first, but every
+    /// The active endpoints that fail, of one tenant or of all, each with its tenant: the longest failing first, but every
     /// tenant's first before any tenant's second. For one tenant, no other's endpoints are looked at.
     pub(crate) fn failing(
         &self,
@@ -156,7 +159,7 @@ impl EndpointHealths {
             let Some(tenant) = snapshot.tenant(tenant) else { continue };
             let mut failing: Vec<_> = endpoints
                 .iter()
-                .filter(|(id, _)| tenant.endpoints.contains_key(*id))
+                .filter(|(id, _)| tenant.endpoints.get(*id).is_some_and(|one| one.state == EndpointState::Active))
                 .filter_map(|(id, endpoint)| match endpoint.health(tenant.versions.of(ItemKind::Endpoint, id), now) {
                     Health::Failing(failing) => Some((id, failing)),
                     _ => None,

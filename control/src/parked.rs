@@ -12,7 +12,8 @@ use broker::{
 };
 use futures_util::TryStreamExt as _;
 use schemas::{
-    DeadLetterRetention, Delivery, MAX_TENANT_BYTES, Message, Notice, ParkReason, Parked, time::unix_ms, wire,
+    DeadLetterRetention, Delivery, EndpointState, MAX_TENANT_BYTES, Message, Notice, ParkReason, Parked, time::unix_ms,
+    wire,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -326,10 +327,15 @@ impl Control {
         Ok(())
     }
 
+    /// True for a delivery that is older than its policy allows. Nothing is too old while its endpoint is paused, nor
+    /// afterwards until its next attempt.
     fn is_too_old(&self, delivery: &Delivery) -> bool {
         let snapshot = self.deps.store.snapshot();
         let tenant = snapshot.as_ref().and_then(|snapshot| snapshot.tenant(&delivery.tenant));
         let endpoint = tenant.and_then(|tenant| tenant.endpoints.get(&delivery.endpoint_id));
+        if delivery.found_paused > 0 || endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Paused) {
+            return false;
+        }
         let policy = endpoint.and_then(|endpoint| endpoint.retry.as_ref()).unwrap_or(&self.deps.retry);
         (self.deps.clock)() > delivery.accepted_at.saturating_add(policy.max_age.millis())
     }

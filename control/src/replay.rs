@@ -163,6 +163,7 @@ impl Replay<'_> {
             last: None,
             deferrals: 0,
             requeued: 0,
+            found_paused: 0,
             replay: Some(self.replay_id.to_owned()),
             ..dead
         };

@@ -168,15 +168,15 @@ impl Control {
     }
 
     /// The endpoints of dead letters that are disabled or do not exist: deliveries to them would end at once as dead
-    /// letters again.
+    /// letters again. Those to a paused endpoint wait for it.
     async fn without_receivers(&self, tenant: &str, letters: &LiveDeadLetters) -> BTreeSet<String> {
         let store = &self.deps.store;
         let without = |snapshot: Option<Arc<Snapshot>>| -> BTreeSet<String> {
-            let is_active = |id: &str| {
+            let keeps = |id: &str| {
                 let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(tenant, id));
-                endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active)
+                endpoint.is_some_and(|endpoint| endpoint.state != EndpointState::Disabled)
             };
-            letters.endpoints().into_iter().filter(|id| !is_active(id)).map(str::to_owned).collect()
+            letters.endpoints().into_iter().filter(|id| !keeps(id)).map(str::to_owned).collect()
         };
         let unreachable = without(store.snapshot());
         if unreachable.is_empty() {

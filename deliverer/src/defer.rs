@@ -25,11 +25,12 @@ pub(crate) enum DeferralReason {
 }
 
 impl DeferralReason {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Limit(DeferReason::Breaker),
         Self::Limit(DeferReason::Cap),
         Self::Limit(DeferReason::Rate),
         Self::Limit(DeferReason::Share),
+        Self::Limit(DeferReason::Paused),
         Self::EndpointUnknown,
         Self::SnapshotBehind,
     ];
@@ -83,6 +84,10 @@ pub(crate) fn turned_away(
     now: u64,
 ) -> NotAttempted {
     match turned_away {
+        TurnedAway::Deferred { wait_ms, reason: DeferReason::Paused } => {
+            let due = Due { at: now.saturating_add(wait_ms), exact: false };
+            NotAttempted::Deferred { lane: Lane::Slow, due, reason: DeferralReason::Limit(DeferReason::Paused) }
+        }
         TurnedAway::Deferred { wait_ms, reason } if now.saturating_add(wait_ms) <= latest(delivery, policy, now) => {
             // The time is reserved for this delivery.
             let due = Due { at: now.saturating_add(wait_ms), exact: true };
@@ -95,8 +100,12 @@ pub(crate) fn turned_away(
 }
 
 /// Latest time, in unix ms, until which limits may defer a delivery. One that came late and was never attempted still gets
-/// its full time; one that has grown old by deferrals does not.
+/// its full time; one that has grown old by deferrals does not. One whose endpoint was paused since its last attempt waits
+/// for the next one however long that takes.
 fn latest(delivery: &Delivery, policy: &RetryPolicy, now: u64) -> u64 {
+    if delivery.found_paused > 0 {
+        return u64::MAX;
+    }
     let came_late = delivery.attempt == 1 && delivery.deferrals < AGED_DEFERRALS;
     let since = if came_late { now.max(delivery.accepted_at) } else { delivery.accepted_at };
     since.saturating_add(policy.max_age.millis())
@@ -156,6 +165,24 @@ mod tests {
         ] {
             let decision = turned_away(&deferred(attempt, deferrals), why, &policy, now);
             assert_eq!(decision, expected, "attempt {attempt} after {deferrals} deferrals");
+        }
+    }
+
+    #[test]
+    fn a_delivery_whose_endpoint_was_paused_waits_for_its_next_attempt_however_old_it_is() {
+        let found_paused = Delivery { found_paused: 1, ..deferred(2, 9) };
+        for (delivery, reason, exact) in [
+            (deferred(2, 9), DeferReason::Paused, false),
+            (found_paused.clone(), DeferReason::Paused, false),
+            (found_paused.clone(), DeferReason::Rate, true),
+            (found_paused.clone(), DeferReason::Breaker, true),
+            (found_paused, DeferReason::Share, true),
+        ] {
+            let turned_away_for = TurnedAway::Deferred { wait_ms: 9, reason };
+            let decision = turned_away(&delivery, turned_away_for, &RetryPolicy::default(), OLD);
+            let due = Due { at: OLD + 9, exact };
+            let waits = NotAttempted::Deferred { lane: Lane::Slow, due, reason: DeferralReason::Limit(reason) };
+            assert_eq!(decision, waits, "{reason:?}");
         }
     }
 }

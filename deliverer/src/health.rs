@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use schemas::{
-    Notice,
+    EndpointState, Notice,
     process_report::{EndpointFailure, EndpointRecovery},
 };
 
@@ -85,12 +85,13 @@ impl HealthAnnouncer {
     }
 }
 
-/// What is announced of an endpoint: nothing unless it fails as it is configured now.
+/// What is announced of an endpoint: nothing unless it fails as it is configured now, and is not paused.
 fn failure_of(deliverer: &Deliverer, endpoint: &EndpointLimiter) -> Option<EndpointFailure> {
     let (configured, failure) = endpoint.failure()?;
     let version = deliverer.resolver.current_version(&failure.tenant, &configured)?;
+    let is_posted_to = configured.state == EndpointState::Active;
     let is_recent = failure.last.at.saturating_add(REMEMBERED_MS) > deliverer.now();
-    is_recent.then_some(EndpointFailure { version, ..failure })
+    (is_recent && is_posted_to).then_some(EndpointFailure { version, ..failure })
 }
 
 /// Chooses whom to name, the longest failing first: every tenant's first endpoint before any tenant's second. Returns the

@@ -26,7 +26,7 @@ const MAX_CHANGES: usize = 500;
 pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
-    disabled: DisabledEndpoints,
+    stopped: StoppedEndpoints,
     health: HealthAnnouncer,
     clock_watch: ClockWatch,
 }
@@ -34,8 +34,8 @@ pub(crate) struct DelivererHeartbeat {
 impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
-        let (disabled, health, clock_watch) = Default::default();
-        Self { deliverer, peers, disabled, health, clock_watch }
+        let (stopped, health, clock_watch) = Default::default();
+        Self { deliverer, peers, stopped, health, clock_watch }
     }
 
     /// Runs until it is dropped, or the broker ends `notices`.
@@ -139,13 +139,16 @@ impl DelivererHeartbeat {
                 BreakerState::Closed => &mut closed,
             } += 1;
         }
-        let disabled = deps.store.snapshot().map_or(0, |snapshot| self.disabled.count(&snapshot));
+        if let Some(snapshot) = deps.store.snapshot() {
+            self.stopped.count(&snapshot);
+        }
         for (state, count) in [
             ("closed", closed),
             ("open", open),
             ("half_open", half_open),
             ("degraded", degraded),
-            ("disabled", disabled),
+            ("disabled", self.stopped.disabled),
+            ("paused", self.stopped.paused),
         ] {
             reporter.metrics.endpoints.with_label_values(&[state]).set(count);
         }
@@ -157,20 +160,26 @@ pub(crate) fn announce_presence(Deliverer { deps, canaries, .. }: &Deliverer, le
     deps.broker.announce(Notice::Deliverer { process, leaves, canaries, reads_packed: PACKED_VERSION }.write().into());
 }
 
-/// The disabled endpoints, counted anew only when the snapshot has changed.
+/// The endpoints that get nothing, counted anew only when the snapshot has changed.
 #[derive(Debug, Default)]
-struct DisabledEndpoints {
+struct StoppedEndpoints {
     revision: u64,
-    count: i64,
+    disabled: i64,
+    paused: i64,
 }
 
-impl DisabledEndpoints {
-    fn count(&mut self, snapshot: &Snapshot) -> i64 {
-        if self.revision != snapshot.revision() {
-            let endpoints = snapshot.tenants().flat_map(|tenant| tenant.endpoints.values());
-            let disabled = endpoints.filter(|endpoint| endpoint.state == EndpointState::Disabled).count();
-            *self = Self { revision: snapshot.revision(), count: i64::try_from(disabled).unwrap_or(i64::MAX) };
+impl StoppedEndpoints {
+    fn count(&mut self, snapshot: &Snapshot) {
+        if self.revision == snapshot.revision() {
+            return;
         }
-        self.count
+        *self = Self { revision: snapshot.revision(), ..Self::default() };
+        for endpoint in snapshot.tenants().flat_map(|tenant| tenant.endpoints.values()) {
+            match endpoint.state {
+                EndpointState::Active => {}
+                EndpointState::Disabled => self.disabled += 1,
+                EndpointState::Paused => self.paused += 1,
+            }
+        }
     }
 }

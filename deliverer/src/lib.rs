@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Lane, Prefetch, Settlement};
 use history::Recorder;
-use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
+use schemas::{DeadReason, Delivery, EndpointState, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
@@ -224,7 +224,8 @@ impl Deliverer {
         }
     }
 
-    /// Gets a permit for one attempt. A delivery that the endpoint's limits turn away is deferred, or ends.
+    /// Gets a permit for one attempt. A delivery that the endpoint's limits turn away is deferred, or ends, and one to a
+    /// paused endpoint waits.
     async fn admit(
         &self,
         consumed: &ConsumedDelivery,
@@ -235,10 +236,17 @@ impl Deliverer {
         let request = AttemptRequest {
             held,
             endpoint: &endpoint.endpoint,
-            has_waited: delivery.due.is_some(),
+            has_waited: delivery.due.is_some() || delivery.found_paused > 0,
             slots_are_scarce: self.poster.slots.are_scarce(),
         };
-        match self.limiter.admit(request).await {
+        let admitted = match endpoint.endpoint.state {
+            EndpointState::Paused => {
+                let chance = (self.deps.chance)();
+                Err(self.limiter.defer_while_paused(&request, delivery.found_paused, chance))
+            }
+            _ => self.limiter.admit(request).await,
+        };
+        match admitted {
             Ok(permit) => Ok(permit),
             Err(turned_away) => {
                 let decision = defer::turned_away(delivery, turned_away, self.policy(endpoint), self.now());

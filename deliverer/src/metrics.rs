@@ -16,7 +16,7 @@ const KINDS: [&str; 3] = [FIRST, RETRY, DEFERRED];
 const FIRST: &str = "first";
 const RETRY: &str = "retry";
 const DEFERRED: &str = "deferred";
-const STATES: [&str; 5] = ["closed", "open", "half_open", "degraded", "disabled"];
+const STATES: [&str; 6] = ["closed", "open", "half_open", "degraded", "disabled", "paused"];
 const STAGES: [&str; 2] = ["fast", "slow"];
 
 /// Seconds, from a fast receiver nearby to one that is tried again for days.
@@ -71,8 +71,8 @@ service::metrics! {
         /// Circuit breakers that opened or closed in this process.
         pub breaker_changes: IntCounterVec("breaker_changes_total", [to in ["open", "closed"]]),
         /// Endpoints by state, counted every ten seconds: those that this process has posted to lately, by the state of
-        /// their circuit breaker (that of a degraded endpoint is closed), and all that are disabled in its snapshot,
-        /// which every deliverer counts.
+        /// their circuit breaker (that of a degraded endpoint is closed), and all that are disabled or paused in its
+        /// snapshot, which every deliverer counts.
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, with this one.
         pub deliverers: IntGauge("deliverers"),

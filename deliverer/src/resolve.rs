@@ -56,9 +56,9 @@ impl Resolver {
         Ok(self.prepared.of(&delivery.tenant, &found?))
     }
 
-    /// The endpoint of a delivery that may be attempted, as this process knows it.
+    /// The endpoint of a delivery that may be attempted now, as this process knows it.
     pub(crate) fn known(&self, delivery: &Delivery) -> Option<Arc<PreparedEndpoint>> {
-        let endpoint = self.look_up(delivery).ok()?;
+        let endpoint = self.look_up(delivery).ok().filter(|endpoint| endpoint.state == EndpointState::Active)?;
         Some(self.prepared.of(&delivery.tenant, &endpoint))
     }
 
@@ -79,7 +79,8 @@ impl Resolver {
     }
 
     /// Learns from an attempt that the endpoint answered 410, or has only failed for a while, and returns what control
-    /// should know. Control hears nothing of an endpoint that was changed meanwhile: the change may have repaired it.
+    /// should know. Control hears nothing of an endpoint that was changed meanwhile: the change may have repaired it. A
+    /// pause repairs nothing, so that a 410 counts, too, when it comes after it.
     ///
     /// A version of an endpoint that is gone or given up gets no more requests from this process. `now` is unix ms.
     pub(crate) fn learn(
@@ -93,6 +94,8 @@ impl Resolver {
         if !is_gone && failure.is_none() {
             return None;
         }
+        let paused = is_gone.then(|| self.paused_since(&delivery.tenant, endpoint)).flatten();
+        let endpoint = paused.as_ref().unwrap_or(endpoint);
         let version = self.current_version(&delivery.tenant, endpoint);
         if is_gone || failure.is_some_and(|failure| failure.is_given_up) {
             self.gone.insert(endpoint);
@@ -134,6 +137,14 @@ impl Resolver {
             None if snapshot.revision() < delivery.revision => Err(Unresolved::Ahead),
             None => Err(Unresolved::Gone),
         }
+    }
+
+    /// The current version of an endpoint that was paused since this one, and not changed otherwise.
+    fn paused_since(&self, tenant: &str, endpoint: &Endpoint) -> Option<Arc<Endpoint>> {
+        let snapshot = self.store.snapshot()?;
+        let current = snapshot.endpoint(tenant, &endpoint.id)?;
+        let paused = Endpoint { state: EndpointState::Paused, ..endpoint.clone() };
+        (**current == paused).then(|| current.clone())
     }
 
     /// The revision of this version of an endpoint, if it is still the current one. The inner `None` is that of a store

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     consume::ConsumedDelivery,
-    defer::NotAttempted,
+    defer::{DeferralReason, NotAttempted},
+    limits::DeferReason,
     metrics::DelivererMetrics,
     outcome::Outcome,
     post::{PostDetails, Posted},
@@ -88,6 +89,7 @@ impl Settler {
                 first_at: delivery.first_at.or(Some(began)),
                 last: Some(attempt.clone()),
                 requeued: 0,
+                found_paused: 0,
                 ..delivery.clone()
             };
             match self.publish_to_lane(consumed, &next, Lane::Slow, Some(due)).await {
@@ -111,8 +113,13 @@ impl Settler {
     ) -> Settlement {
         let delivery = &consumed.delivery;
         let published = match *decision {
-            NotAttempted::Deferred { lane, due, .. } => {
-                let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
+            NotAttempted::Deferred { lane, due, reason } => {
+                let is_paused = reason == DeferralReason::Limit(DeferReason::Paused);
+                let deferred = Delivery {
+                    deferrals: delivery.deferrals.saturating_add(1),
+                    found_paused: delivery.found_paused.saturating_add(is_paused.into()),
+                    ..delivery.clone()
+                };
                 self.publish_to_lane(consumed, &deferred, lane, Some(due)).await
             }
             NotAttempted::MovedToSlowLane => self.publish_to_lane(consumed, delivery, Lane::Slow, None).await,

@@ -42,8 +42,8 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and never stands in front
-    /// of attempts.
+    /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and one to a paused endpoint
+    /// waits: neither ever stands in front of attempts.
     fn next(&mut self, state: EndpointState) -> Lane {
         match self.due {
             None if state == EndpointState::Active && self.fast > 0 => {

@@ -73,6 +73,9 @@ pub struct Delivery {
     pub deferrals: u32,
     /// How often the delivery was published again after it was parked, since its last attempt.
     pub requeued: u32,
+    /// How often the delivery found its endpoint paused, since its last attempt. Until it is attempted, no limit ends it
+    /// for its age then.
+    pub found_paused: u32,
     pub replay: Option<String>,
     /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and leaves no
     /// record.
@@ -119,6 +122,7 @@ impl Delivery {
             last: None,
             deferrals: 0,
             requeued: 0,
+            found_paused: 0,
             replay: None,
             is_test: false,
             hops: 0,

@@ -66,10 +66,10 @@ pub struct Endpoint {
     #[serde(default = "default_max_backlog")]
     #[schemars(range(min = 1))]
     pub max_backlog: u64,
-    /// Whether deliveries are posted.
+    /// Whether deliveries are posted, end, or wait.
     #[serde(default)]
     pub state: EndpointState,
-    /// Why the endpoint is disabled.
+    /// Why the endpoint is disabled. One that is active or paused has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
     /// Deliveries accepted at this time or earlier are cancelled: when their turn comes, they become dead letters with the
@@ -135,6 +135,8 @@ pub enum EndpointState {
     Active,
     /// Deliveries become dead letters, which can be replayed.
     Disabled,
+    /// Deliveries wait, and none expires meanwhile.
+    Paused,
 }
 
 /// A header's value: plain or secret.

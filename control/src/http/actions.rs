@@ -1,7 +1,7 @@
-//! Actions on endpoints, and on the views that own one: enable, disable, cancel, and count the deliveries that wait.
+//! Actions on endpoints, and on the views that own one: enable, disable, pause, cancel, and count the deliveries that wait.
 //!
-//! An action means the same for all of them. A disabled one posts nothing until it is enabled, and an enabled one posts,
-//! whatever stopped it: a person, a 410, or a box that was not ticked.
+//! An action means the same for all of them. A disabled or paused one posts nothing until it is enabled: what is for it ends
+//! or waits. An enabled one posts, whatever stopped it: a person, a 410, or a box that was not ticked.
 
 use std::sync::Arc;
 
@@ -56,7 +56,8 @@ pub(crate) fn routes<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
                 let op = describe::more(
                     op,
                     "Its deliveries are posted again, whatever stopped them: `state` is active, and a channel's `enabled` is \
-                     true. What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
+                     true. What waited while it was paused goes out within two minutes, or five where very much waits. What \
+                     ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
                 );
                 describe::answers::<200, item_routes::Enabled<R>>(op)
             }),
@@ -71,6 +72,19 @@ pub(crate) fn routes<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
                      letters `endpoint_disabled`, which can be replayed.",
                 );
                 let op = describe::may_take::<DisableBody>(op, r#"{"reason":"moving house"}"#);
+                describe::answers::<200, R>(op)
+            }),
+        )
+        .api_route(
+            &at("pause"),
+            post_with(pause::<R>, |op| {
+                let op = operation(op, R::TAG, &format!("pause{operation_of}"), &format!("Pause {name}"));
+                let op = describe::more(
+                    op,
+                    "Nothing is posted until it is enabled: its deliveries, those that wait and those to come, wait and do \
+                     not expire. Each gets at least one attempt afterwards. Beyond `max_backlog`, further ones end as dead \
+                     letters `overflow`. Attempts under way are not interrupted.",
+                );
                 describe::answers::<200, R>(op)
             }),
         )
@@ -220,6 +234,16 @@ async fn disable<R: HasEndpoint>(request: RequestContext, body: RequestBody) -> 
     let acted = act(&request, &authorized, move |tenant, resource: &R| {
         let endpoint = item_mut::<Endpoint>(tenant, resource.endpoint_id())?;
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, reason);
+        Ok(Object::new())
+    });
+    Ok(acted.await?.respond())
+}
+
+async fn pause<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let acted = act(&request, &authorized, |tenant, resource: &R| {
+        let endpoint = item_mut::<Endpoint>(tenant, resource.endpoint_id())?;
+        (endpoint.state, endpoint.disabled_reason) = (EndpointState::Paused, None);
         Ok(Object::new())
     });
     Ok(acted.await?.respond())

@@ -83,7 +83,8 @@ pub(crate) struct ChannelWebhook {
     #[serde(default)]
     channel_id: String,
     /// Off: events are passed over, and none is kept for later; what is queued still goes out. `POST …/disable` is another
-    /// switch: it ends what is queued, and keeps everything as dead letters that can be replayed.
+    /// switch: it ends what is queued, and keeps everything as dead letters that can be replayed. `POST …/pause` makes what is
+    /// queued wait.
     #[serde(default = "yes")]
     enabled: bool,
     /// `http` or `https`; without user or password.
@@ -120,7 +121,7 @@ pub(crate) struct ChannelWebhook {
     #[schemars(extend("readOnly" = true))]
     public_key: Option<String>,
     /// Read only, and passed over in a body. Disabled: nothing is posted, by `POST …/disable` or because the receiver answered
-    /// 410; `POST …/enable` ends that.
+    /// 410. Paused: what is for it waits, by `POST …/pause`. `POST …/enable` ends either.
     #[serde(default)]
     #[schemars(extend("readOnly" = true))]
     state: EndpointState,

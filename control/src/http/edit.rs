@@ -77,7 +77,8 @@ impl Control {
     fn announce_disabled(self: &Arc<Self>, edited: &Edited) {
         for change in &edited.changes {
             if let (Some(Item::Endpoint(before)), Some(Item::Endpoint(after))) = (&change.before, &change.after)
-                && (before.state, after.state) == (EndpointState::Active, EndpointState::Disabled)
+                && before.state != EndpointState::Disabled
+                && after.state == EndpointState::Disabled
             {
                 self.endpoint_disabled(&change.tenant, &after.id, edited.revision, after.disabled_reason.as_deref());
             }

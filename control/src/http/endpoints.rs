@@ -75,7 +75,7 @@ impl TenantItem for Endpoint {
     }
 
     fn normalize(&mut self, old: Option<&Self>, rules: &Rules, _: Option<&[Scope]>) -> Result<(), Problem> {
-        if self.state == EndpointState::Active {
+        if self.state != EndpointState::Disabled {
             self.disabled_reason = None;
         }
         // A stored URL stays allowed until another one is written.

@@ -70,7 +70,8 @@ struct Explanation {
     endpoint_id: String,
     /// True when a delivery would be made.
     matched: bool,
-    /// Why not: the first dimension that did not match, `no_last_message`, `disabled` or `format_has_no_such_event`.
+    /// Why not: the first dimension that did not match, `no_last_message`, `disabled` or `format_has_no_such_event`. Where
+    /// it matches, `paused` says that the delivery would wait until its endpoint is enabled.
     reason: Option<&'static str>,
     /// What the subscription wants in that dimension, or the format of its endpoint.
     expected: Value,
@@ -80,7 +81,7 @@ struct Explanation {
     endpoint_state: Option<EndpointState>,
     /// Why the endpoint is disabled, if it is and the reason is known.
     disabled_reason: Option<String>,
-    /// True when the delivery would be posted: it would be made, and the endpoint is active.
+    /// True when the delivery would be posted now: it would be made, and the endpoint is active.
     would_deliver: bool,
 }
 
@@ -188,11 +189,12 @@ fn explanation(subscription: &Subscription, tenant: &TenantSnapshot, envelope: &
     let endpoint = tenant.endpoints.get(&subscription.endpoint_id);
     let difference = difference(subscription, endpoint.map(|endpoint| &**endpoint), envelope);
     let matched = difference.is_none();
+    let endpoint_state = endpoint.map(|endpoint| endpoint.state);
+    let is_paused = endpoint_state == Some(EndpointState::Paused);
     let (reason, expected, actual) = match difference {
         Some(Difference { reason, expected, actual }) => (Some(reason), expected, actual),
-        None => (None, Value::Null, Value::Null),
+        None => (is_paused.then_some("paused"), Value::Null, Value::Null),
     };
-    let endpoint_state = endpoint.map(|endpoint| endpoint.state);
     Explanation {
         subscription_id: subscription.id.clone(),
         endpoint_id: subscription.endpoint_id.clone(),

@@ -113,7 +113,7 @@ pub(crate) struct Integration {
     #[schemars(extend("readOnly" = true))]
     public_key: Option<String>,
     /// Read only, and passed over in a body. Disabled: nothing is posted, by `POST …/disable` or because the receiver answered
-    /// 410; `POST …/enable` ends that.
+    /// 410. Paused: what is for it waits, by `POST …/pause`. `POST …/enable` ends either.
     #[serde(default)]
     #[schemars(extend("readOnly" = true))]
     state: EndpointState,

@@ -8,7 +8,7 @@ use axum::{
 };
 use broker::{ConnectionState, Queue, QueueCounts};
 use schemas::{
-    EndpointHealth, Quota, Scope,
+    EndpointHealth, EndpointState, Quota, Scope,
     process_report::{LaneCanary, ProcessReport},
     time::Moment,
 };
@@ -245,9 +245,22 @@ fn failing(control: &Control, snapshot: &Snapshot, of_tenant: Option<&str>, limi
     FailingEndpoints {
         failing: all.len() as u64,
         tenants: tenants.len() as u64,
+        paused: paused(snapshot, of_tenant),
         // Whose the others are is not said: a tenant gets a notice instead of a number.
         unnamed: if of_tenant.is_none() { control.endpoint_health.unnamed(now) } else { 0 },
         items: all.into_iter().take(limit).map(item).collect(),
+    }
+}
+
+/// Number of endpoints that are paused, of one tenant or of all.
+fn paused(snapshot: &Snapshot, of_tenant: Option<&str>) -> u64 {
+    let of = |tenant: &TenantSnapshot| {
+        let endpoints = tenant.endpoints.values();
+        endpoints.filter(|endpoint| endpoint.state == EndpointState::Paused).count() as u64
+    };
+    match of_tenant {
+        Some(tenant) => snapshot.tenant(tenant).map_or(0, |tenant| of(tenant)),
+        None => snapshot.tenants().map(|tenant| of(tenant)).sum(),
     }
 }
 

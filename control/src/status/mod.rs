@@ -171,13 +171,15 @@ pub(crate) struct QueueStatus {
     pub(crate) canary_seconds_ago: Option<u64>,
 }
 
-/// Endpoints that fail.
+/// Endpoints that fail, and how many are paused.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct FailingEndpoints {
     /// How many are known to fail.
     pub(crate) failing: u64,
     /// Of how many tenants.
     pub(crate) tenants: u64,
+    /// How many are paused: they get nothing, so that nothing fails.
+    pub(crate) paused: u64,
     /// How many more there are that deliverers do not name.
     pub(crate) unnamed: u64,
     /// At most `limit`: the longest failing first, but every tenant's first before any tenant's second.

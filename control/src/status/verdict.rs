@@ -39,6 +39,7 @@ pub(crate) fn of_installation(status: &Status) -> (Vec<StatusMessage>, Vec<Statu
     let mut notices = Vec::new();
     notices.extend(uncounted(status));
     notices.extend(failing(&status.endpoints));
+    notices.extend(paused(&status.endpoints));
     notices.extend(quotas(&status.quotas));
     notices.extend(parked_notice(status));
     notices.extend(no_producer(status));
@@ -52,6 +53,7 @@ pub(crate) fn of_installation(status: &Status) -> (Vec<StatusMessage>, Vec<Statu
 pub(crate) fn of_tenant(status: &TenantStatus, is_all_named: bool) -> (Vec<StatusMessage>, Vec<StatusMessage>) {
     let mut notices = Vec::new();
     notices.extend((!is_all_named).then(not_all_named));
+    notices.extend(paused(&status.endpoints));
     notices.extend(quotas(&status.quotas));
     (failing(&status.endpoints).into_iter().collect(), notices)
 }
@@ -247,6 +249,19 @@ fn failing(endpoints: &FailingEndpoints) -> Option<StatusMessage> {
     };
     let hint = "carteiro endpoints show says more. What is for them waits and is tried again.";
     Some(message("endpoints_failing", text, hint))
+}
+
+fn paused(endpoints: &FailingEndpoints) -> Option<StatusMessage> {
+    let text = match endpoints.paused {
+        0 => return None,
+        1 => "1 endpoint is paused: what is for it waits.".to_owned(),
+        count => format!("{count} endpoints are paused: what is for them waits."),
+    };
+    Some(message(
+        "endpoints_paused",
+        text,
+        "carteiro endpoints list shows which; carteiro endpoints enable resumes one.",
+    ))
 }
 
 fn quotas(quotas: &[QuotaStatus]) -> Option<StatusMessage> {

@@ -219,6 +219,25 @@ async fn an_endpoint_that_was_changed_since_it_answered_410_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_was_paused_is_disabled_by_a_410_to_that_version_and_by_no_finding_from_before() {
+    let mut findings = FindingsFixture::new();
+    let old = findings.version();
+    edit(&*findings.store, "operator", NOW, |draft| {
+        draft.tenant("acme")?.endpoints[0].state = EndpointState::Paused;
+        Ok(())
+    })
+    .await;
+    let since = NOW - 9 * 86_400_000;
+    let failing = Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: old, since };
+    findings.say(vec![gone(old), failing]).await;
+    findings.noted().await;
+    assert_eq!(findings.state(), (EndpointState::Paused, None));
+    findings.say(vec![gone(findings.version())]).await;
+    findings.noted().await;
+    assert_eq!(findings.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
+}
+
+#[tokio::test]
 async fn findings_about_an_unknown_tenant_are_noted_and_dropped() {
     let mut findings = FindingsFixture::new();
     findings.say(vec![Finding::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;

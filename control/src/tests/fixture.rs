@@ -242,6 +242,7 @@ pub(super) fn tenants() -> [Tenant; 2] {
         {"id": "crm", "url": "https://crm.example/hook"},
         {"id": "bi", "url": "https://bi.example/hook"},
         {"id": "off", "url": "https://off.example/hook", "state": "disabled"},
+        {"id": "later", "url": "https://later.example/hook", "state": "paused"},
     ]))
     .unwrap();
     [("acme", acme), ("zeta", zeta)].map(|(id, keys)| Tenant { keys, endpoints: endpoints.clone(), ..Tenant::new(id) })

@@ -197,6 +197,23 @@ async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_beyond_its_age_comes_back_for_the_attempt_that_a_pause_has_kept_from_it() {
+    let fixture = Fixture::new();
+    let old = Delivery { accepted_at: NOW - 73 * 3_600_000, ..third_attempt() };
+    let found_paused = Delivery { found_paused: 1, ..old.clone() };
+    let paused_now = Delivery { endpoint_id: "later".into(), id: uuid::Uuid::from_u128(2), ..old };
+    for delivery in [&found_paused, &paused_now] {
+        park_delivery(&fixture, "delivery_limit.acme", delivery).await;
+    }
+    let _watching = watch(&fixture);
+    sleep(Duration::from_secs(120)).await;
+    for delivery in [found_paused, paused_now] {
+        let message = returned(&fixture).await.expect("it is back");
+        assert_eq!(Delivery::from_message(&message).unwrap(), Delivery { requeued: 1, ..delivery });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_parked_deliveries_come_back_a_few_at_a_time() {
     let fixture = Fixture::new();
     for nth in 0..600 {

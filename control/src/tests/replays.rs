@@ -213,3 +213,16 @@ async fn a_replay_to_endpoints_that_are_disabled_or_gone_is_refused_and_ends_no_
     assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(1), &json!(2)));
     assert_eq!((fixture.broker.depth(SLOW), alive(&fixture.broker).await), (1, 2));
 }
+
+#[tokio::test]
+async fn a_replay_to_a_paused_endpoint_is_made_and_waits_with_its_full_time() {
+    let fixture = Fixture::new();
+    let mut dead = DeadDelivery::default().to("acme", "later");
+    dead.delivery.found_paused = 7;
+    append(&fixture.broker, &dead).await;
+    let replay = fixture.replay(ALL).await;
+    assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(1), &json!(1), &json!(0)));
+    let mut consumer = fixture.broker.consume(SLOW, 1.into());
+    let again = Delivery::from_message(&consumer.next().await.unwrap().message).unwrap();
+    assert_eq!((again.endpoint_id.as_str(), again.accepted_at, again.found_paused), ("later", NOW, 0));
+}

@@ -209,6 +209,14 @@ impl EndpointLimiter {
         }
     }
 
+    /// Defers a delivery while the endpoint is paused.
+    pub(super) fn defer_while_paused(&self, request: &AttemptRequest<'_>, times: u32, chance: f64) -> TurnedAway {
+        let (share, now) = (self.process.division().share(request.endpoint), self.process.now());
+        let locked = &mut *self.lock();
+        locked.follow_configuration(request.endpoint);
+        locked.state.defer_while_paused(times, request.has_waited, &share, now, chance)
+    }
+
     /// True when a delivery would begin within `ms`, and the last request of this version of the endpoint ended within a
     /// second.
     pub(super) fn is_prompt(&self, endpoint: &Arc<Endpoint>, ms: f64) -> bool {

@@ -15,6 +15,7 @@ mod fairness;
 mod health;
 mod in_hand;
 mod latency;
+mod paused;
 mod rate;
 mod share;
 mod slots;
@@ -120,6 +121,12 @@ impl Limiter {
             sleep(Duration::from_millis(wait_ms)).await;
         }
         Ok(permit)
+    }
+
+    /// Says how long a delivery to a paused endpoint waits that has found it paused `times` times before. `chance` is in 0..1.
+    pub(crate) fn defer_while_paused(&self, request: &AttemptRequest<'_>, times: u32, chance: f64) -> TurnedAway {
+        let endpoint = self.endpoint(request.held.tenant(), &request.endpoint.id);
+        endpoint.defer_while_paused(request, times, chance)
     }
 
     /// True when a delivery of the fast lane to this endpoint would begin within `ms`, at an endpoint that answers within a

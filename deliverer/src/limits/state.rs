@@ -8,6 +8,7 @@ use super::{
     concurrency::ConcurrencyLimit,
     health::{AttemptResult, LatestResults},
     latency::LatencyEwma,
+    paused,
     rate::{RateLimiter, Reservations, Window},
     share::Share,
     uptime::Uptime,
@@ -99,6 +100,8 @@ pub(crate) enum DeferReason {
     Rate,
     /// The tenant has more than its share of the slow lane in hand, while others need the lane.
     Share,
+    /// The endpoint is paused. It is no limit that a delivery may be too old for.
+    Paused,
 }
 
 impl DeferReason {
@@ -109,6 +112,7 @@ impl DeferReason {
             Self::Cap => "cap",
             Self::Rate => "rate",
             Self::Share => "share",
+            Self::Paused => "paused",
         }
     }
 }
@@ -386,6 +390,22 @@ impl AdmissionState {
         }
         self.reservations.count(at, now);
         TurnedAway::Deferred { wait_ms: at.ms_since(now), reason }
+    }
+
+    /// Defers a delivery while the endpoint is paused. No time is reserved for it, because nobody knows when the endpoint
+    /// will bear how much, but it counts as backlog.
+    pub(super) fn defer_while_paused(
+        &mut self,
+        times: u32,
+        has_waited: bool,
+        share: &Share,
+        now: Uptime,
+        chance: f64,
+    ) -> TurnedAway {
+        self.used_at = now;
+        let all_return_ms = self.reservations.backlog(now) as f64 * share.return_gap_ms;
+        let at = now + paused::wait_ms(times, all_return_ms, chance);
+        self.defer_until(at, has_waited, DeferReason::Paused, share, now)
     }
 
     pub(super) fn advance_reservations(&mut self, ms: u64) {

@@ -111,15 +111,27 @@ impl Fixture {
         fixture
     }
 
+    /// Like [`guarded`](Self::guarded), over a broker that hands out everything once: what waits for days comes back so often
+    /// that copies of copies would fill the memory.
+    pub(super) fn calm(endpoints: &Value) -> Self {
+        let fixture = Self::over(Memory::calm, &DelivererConfig { allow_networks: vec![], ..config() });
+        fixture.set_endpoints(endpoints);
+        fixture
+    }
+
     /// A deliverer whose store has not been read yet.
     pub(super) fn without_snapshot(config: &DelivererConfig) -> Self {
+        Self::over(|clock| Memory::hostile(clock, 5), config)
+    }
+
+    fn over(memory: impl FnOnce(Clock) -> Memory, config: &DelivererConfig) -> Self {
         let started = Instant::now();
         let step_ms = Arc::new(AtomicI64::new(0));
         let step = step_ms.clone();
         let clock: Clock = Arc::new(move || {
             (START + u64::try_from(started.elapsed().as_millis()).unwrap()).saturating_add_signed(step.load(Relaxed))
         });
-        let memory = Memory::hostile(clock.clone(), 5);
+        let memory = memory(clock.clone());
         let (sender, published) = mpsc::unbounded_channel();
         let store = Arc::new(MemoryStore::without_snapshot());
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
@@ -189,7 +201,12 @@ impl Fixture {
 
     /// The deliverer's next publish, confirmed or not; fails when there is none for long.
     pub(super) async fn published(&mut self) -> (Target, Message) {
-        tokio::time::timeout(LONG, self.published.recv()).await.expect("a publish").expect("a deliverer")
+        self.published_within(LONG).await
+    }
+
+    /// The deliverer's next publish, for which a test under paused time may wait longer.
+    pub(super) async fn published_within(&mut self, time: Duration) -> (Target, Message) {
+        tokio::time::timeout(time, self.published.recv()).await.expect("a publish").expect("a deliverer")
     }
 
     /// The next publish, which must be a retry: when it is due, and its message.

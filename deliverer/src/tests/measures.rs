@@ -106,16 +106,16 @@ async fn a_retry_that_is_made_twice_is_counted_as_forked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_disabled_endpoints_of_the_snapshot_are_counted_as_they_change() {
+async fn the_disabled_and_paused_endpoints_of_the_snapshot_are_counted_as_they_change() {
     let endpoint = |id: &str, state: &str| json!({"id": id, "url": "https://crm.example/hooks", "state": state});
     let fixture = Fixture::of(&json!([endpoint("a", "disabled"), endpoint("b", "active"), endpoint("c", "disabled")]));
-    let disabled = || fixture.metrics.endpoints.with_label_values(&["disabled"]).get();
-    eventually(|| disabled() == 2).await;
+    let counted = |state| fixture.metrics.endpoints.with_label_values(&[state]).get();
+    eventually(|| (counted("disabled"), counted("paused")) == (2, 0)).await;
     fixture.set_endpoints_at_revision(
         7,
-        &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]),
+        &json!([endpoint("a", "paused"), endpoint("b", "active"), endpoint("c", "disabled")]),
     );
-    eventually(|| disabled() == 1).await;
+    eventually(|| (counted("disabled"), counted("paused")) == (1, 1)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ mod idle_connections;
 mod measures;
 mod memory_network;
 mod network;
+mod paused;
 mod progress;
 mod requests;
 mod scripted;

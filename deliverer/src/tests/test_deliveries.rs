@@ -75,16 +75,19 @@ async fn a_tenant_has_a_few_tests_in_hand_at_most_and_further_ones_are_dropped()
 }
 
 #[tokio::test]
-async fn a_disabled_endpoint_can_be_tested_and_is_not_delivered_to() {
-    let mut receiver = Scripted::answering(200).await;
-    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
-    let mut notices = fixture.memory.notices();
-    fixture.publish(&message(&test_delivery())).await;
-    assert_eq!(announced(&mut notices).await.outcome, OutcomeClass::Success);
-    receiver.request().await;
-    fixture.publish(&message(&delivery("e2"))).await;
-    fixture.dead_letter().await;
-    assert_eq!(receiver.connections(), 1);
+async fn a_disabled_or_paused_endpoint_can_be_tested_and_is_not_delivered_to() {
+    for state in ["disabled", "paused"] {
+        let mut receiver = Scripted::answering(200).await;
+        let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "state": state}]));
+        let mut notices = fixture.memory.notices();
+        fixture.publish(&message(&test_delivery())).await;
+        assert_eq!(announced(&mut notices).await.outcome, OutcomeClass::Success, "{state}");
+        receiver.request().await;
+        fixture.publish(&message(&delivery("e2"))).await;
+        fixture.published().await;
+        fixture.empty(FAST).await;
+        assert_eq!(receiver.connections(), 1, "{state}");
+    }
 }
 
 #[tokio::test]

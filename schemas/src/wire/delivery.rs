@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_ACCEPTED_AT, FIRST_AT, HOPS,
-    Headers, LAST, MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION,
+    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_ACCEPTED_AT, FIRST_AT, FOUND_PAUSED,
+    HOPS, Headers, LAST, MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION,
     SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT, TRACESTATE, hops, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
@@ -36,6 +36,7 @@ impl Delivery {
             self.first_at.map(|at| (FIRST_AT, ms(at))),
             (self.deferrals > 0).then_some((DEFERRALS, i64::from(self.deferrals))),
             (self.requeued > 0).then_some((REQUEUED, i64::from(self.requeued))),
+            (self.found_paused > 0).then_some((FOUND_PAUSED, i64::from(self.found_paused))),
             self.is_test.then_some((TEST, 1)),
             (self.hops > 0).then_some((HOPS, i64::from(self.hops))),
         ];
@@ -85,6 +86,7 @@ impl Delivery {
             last: headers.text(LAST).and_then(Attempt::from_header),
             deferrals: small(DEFERRALS).unwrap_or_default(),
             requeued: small(REQUEUED).unwrap_or_default(),
+            found_paused: small(FOUND_PAUSED).unwrap_or_default(),
             replay: owned(REPLAY),
             is_test: headers.int(TEST) == Some(1),
             hops: hops(headers),

@@ -48,6 +48,9 @@ pub const DEFERRALS: &str = "carteiro-parks";
 /// How often a parked delivery was published again, as an integer; only on such a message, until its next attempt. A
 /// deferral keeps it.
 pub const REQUEUED: &str = "carteiro-requeued";
+/// How often a delivery found its endpoint paused, as an integer; only on such a message, until its next attempt. Packed
+/// headers write the name out, because a process of an earlier version knows no key for it.
+pub const FOUND_PAUSED: &str = "carteiro-found-paused";
 pub const REPLAY: &str = "carteiro-replay";
 /// 1 on a delivery of the test button: it is attempted once, the control role receives the outcome, and no other
 /// message follows.

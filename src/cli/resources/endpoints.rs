@@ -150,6 +150,8 @@ pub(crate) enum EndpointActions {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Let every delivery wait until it is enabled: none expires, and each is attempted then.
+    Pause(ResourceArgs<TenantArg>),
     /// End every delivery that waits now: each becomes a dead letter when it is due.
     Cancel(ResourceArgs<TenantArg>),
     /// Sign with a new secret, and for a while also with those before.
@@ -161,7 +163,7 @@ pub(crate) enum EndpointActions {
         #[arg(long, value_parser = word::<Signature>())]
         signature: Option<String>,
     },
-    /// Send a test, also while it is disabled: one attempt, and how it ended.
+    /// Send a test, also while it is disabled or paused: one attempt, and how it ended.
     Test(ResourceArgs<TenantArg>),
     /// Show how many deliveries wait for it.
     Waiting(ResourceArgs<TenantArg>),
@@ -176,6 +178,7 @@ impl Actions for EndpointActions {
                 let body = reason.map(|reason| json!({"reason": reason}));
                 (endpoint, Action { body, ..post("/disable", Some("disabled")) })
             }
+            Self::Pause(endpoint) => (endpoint, post("/pause", Some("paused"))),
             Self::Cancel(endpoint) => (endpoint, post("/cancel", None)),
             Self::Rotate { rotation, signature } => {
                 let (endpoint, mut action) = rotation.action("/secrets/rotate", "has a new secret");

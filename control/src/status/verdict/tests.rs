@@ -188,16 +188,21 @@ fn the_embedded_brokers_room_that_nearly_ends_is_a_problem() {
 }
 
 #[test]
-fn failing_endpoints_and_nearly_used_quotas_are_notices() {
+fn failing_and_paused_endpoints_and_nearly_used_quotas_are_notices() {
     let failing = |failing, tenants, unnamed| {
         move |status: &mut Status| {
-            status.endpoints = FailingEndpoints { failing, tenants, unnamed, items: vec![] };
+            status.endpoints = FailingEndpoints { failing, tenants, unnamed, ..FailingEndpoints::default() };
         }
     };
     notice(failing(1, 1, 0), "endpoints_failing", "1 endpoint fails.");
     notice(failing(3, 2, 0), "endpoints_failing", "3 endpoints of 2 tenants fail.");
     notice(failing(50, 1, 950), "endpoints_failing", "1000 endpoints of at least 1 tenant fail.");
     notice(failing(0, 0, 7), "endpoints_failing", "7 endpoints fail.");
+    let paused = |paused| {
+        move |status: &mut Status| status.endpoints = FailingEndpoints { paused, ..FailingEndpoints::default() }
+    };
+    notice(paused(1), "endpoints_paused", "1 endpoint is paused: what is for it waits.");
+    notice(paused(2), "endpoints_paused", "2 endpoints are paused: what is for them waits.");
     let quota = |used| QuotaStatus { tenant: "acme".into(), quota: "endpoints".into(), used, limit: 20.0 };
     let text = "The tenant acme has used 95 % of its quota endpoints, and 1 more is nearly used up.";
     notice(|status| status.quotas = vec![quota(19.0), quota(16.0)], "quota_near", text);
@@ -219,7 +224,7 @@ fn to_a_tenant_a_failing_endpoint_is_a_problem() {
         problems: vec![],
         notices: vec![],
         at: Moment(0),
-        endpoints: FailingEndpoints { failing: 1, tenants: 1, unnamed: 0, items: vec![] },
+        endpoints: FailingEndpoints { failing: 1, tenants: 1, ..FailingEndpoints::default() },
         dead_letters: None,
         quotas: vec![],
     };

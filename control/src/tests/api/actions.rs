@@ -44,6 +44,44 @@ async fn a_disabled_endpoint_makes_an_event_whichever_call_disabled_it() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_paused_and_enabled_and_disabled_from_there() {
+    let api = with_crm().await;
+    api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
+    api.await_event("endpoint.disabled").await;
+    let paused = api.call("POST", format!("{CRM}/pause")).send().await.expect(200);
+    assert_eq!((&paused.body["state"], &paused.body["disabled_reason"]), (&json!("paused"), &Value::Null));
+    let again = api.call("POST", format!("{CRM}/pause")).send().await.expect(200);
+    assert_eq!(again.etag(), paused.etag());
+    let entry = &api.get("/v1/tenants/acme/audit?limit=1").await.expect(200).body["items"][0];
+    assert_eq!((&entry["item"], &entry["after"]["state"]), (&json!("crm"), &json!("paused")), "{entry}");
+    let off = api.post(&format!("{CRM}/disable"), json!({"reason": "for good"})).await.expect(200);
+    assert_eq!(off.body["state"], "disabled");
+    api.await_event("endpoint.disabled").await;
+    api.call("POST", format!("{CRM}/pause")).send().await.expect(200);
+    let on = api.call("POST", format!("{CRM}/enable")).send().await.expect(200);
+    assert_eq!(on.body["state"], "active");
+}
+
+#[tokio::test]
+async fn a_state_that_is_written_as_paused_has_no_reason() {
+    let api = with_crm().await;
+    let crm = json!({"id": "crm", "url": "https://a.example/", "state": "paused", "disabled_reason": "moving"});
+    let apply = json!({"tenants": [{"id": "acme", "endpoints": [&crm]}]});
+    for (method, path, body) in [
+        ("PATCH", CRM, json!({"state": "paused", "disabled_reason": "moving"})),
+        ("PUT", CRM, crm.clone()),
+        ("POST", "/v1/apply", apply),
+    ] {
+        api.patch(CRM, json!({"state": "active"})).await.expect(200);
+        api.call(method, path).operator().json(body).send().await.expect(200);
+        let shown = api.get(CRM).await.expect(200).body;
+        assert_eq!((&shown["state"], &shown["disabled_reason"]), (&json!("paused"), &Value::Null), "{method}");
+    }
+    let kept = api.put(CRM, json!({"url": "https://b.example/"})).await.expect(200);
+    assert_eq!(kept.body["state"], "paused", "a PUT that says nothing of it keeps it");
+}
+
+#[tokio::test]
 async fn enabling_an_endpoint_offers_a_replay_of_what_ended_meanwhile() {
     let api = with_crm().await;
     let enabled =
@@ -89,7 +127,7 @@ async fn how_much_waits_can_be_asked_for() {
 #[tokio::test]
 async fn actions_heed_conditions_and_scopes() {
     let api = with_crm().await;
-    for path in ["enable", "disable", "cancel", "secrets/rotate"] {
+    for path in ["enable", "disable", "pause", "cancel", "secrets/rotate"] {
         let call = || api.call("POST", format!("{CRM}/{path}"));
         call().header("if-match", "\"1\"").send().await.expect(412);
         call().key("reader").send().await.expect(403);

@@ -69,6 +69,22 @@ async fn a_disabled_endpoint_matches_and_gets_nothing() {
 }
 
 #[tokio::test]
+async fn a_paused_endpoint_matches_and_what_is_for_it_waits() {
+    let api = Api::with(json!([{"id": "acme", "keys": [super::key("manager", &["read"])],
+    "endpoints": [{"id": "later", "url": "https://a.example/", "state": "paused"}],
+    "subscriptions": [
+        {"id": "a", "endpoint_id": "later", "event_types": ["*"]},
+        {"id": "b", "endpoint_id": "later", "event_types": ["ticket.*"]},
+    ]}]));
+    let results =
+        api.post("/v1/tenants/acme/explain", json!({"type": "message.received"})).await.expect(200).body["results"]
+            .clone();
+    assert_eq!((&results[0]["matched"], &results[0]["reason"]), (&json!(true), &json!("paused")));
+    assert_eq!((&results[0]["endpoint_state"], &results[0]["would_deliver"]), (&json!("paused"), &json!(false)));
+    assert_eq!((&results[1]["matched"], &results[1]["reason"]), (&json!(false), &json!("event_types")));
+}
+
+#[tokio::test]
 async fn a_vendors_body_is_explained_by_its_dialect_or_its_source() {
     let api = Api::with(json!([{"id": "acme", "keys": [super::key("manager", &["read"])],
     "endpoints": [{"id": "any", "url": "https://a.example/"}],

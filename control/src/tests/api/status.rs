@@ -140,10 +140,21 @@ async fn a_tenants_status_has_its_own_endpoints_only() {
     assert_eq!((&all["endpoints"]["tenants"], all["endpoints"]["items"].as_array().unwrap().len()), (&json!(2), 1));
     assert_eq!(codes(&all["notices"]), ["endpoints_failing"]);
     let own = api.call("GET", "/v1/tenants/acme/status").key("reader").send().await.expect(200).body;
+    assert_eq!((&all["endpoints"]["paused"], &own["endpoints"]["paused"]), (&json!(0), &json!(0)));
     assert_eq!((&own["well"], codes(&own["problems"])), (&json!(false), vec!["endpoints_failing"]));
     assert!(own["endpoints"]["failing"] == 1 && !own.to_string().contains("zeta"), "{own}");
     api.call("GET", "/v1/tenants/acme/status").key("zeta-all").send().await.expect(404);
     api.call("GET", "/v1/status").key("reader").send().await.expect(403);
+    api.call("POST", "/v1/tenants/zeta/endpoints/crm/pause").key("zeta-all").send().await.expect(200);
+    let all = api.call("GET", "/v1/status").operator().send().await.expect(200).body;
+    assert_eq!(
+        (&all["endpoints"]["failing"], &all["endpoints"]["paused"]),
+        (&json!(1), &json!(1)),
+        "it gets nothing now"
+    );
+    assert_eq!(codes(&all["notices"]), ["endpoints_failing", "endpoints_paused"]);
+    let own = api.call("GET", "/v1/tenants/acme/status").key("reader").send().await.expect(200).body;
+    assert_eq!(own["endpoints"]["paused"], 0, "another tenant's is not counted");
     let wrong = api.call("GET", "/v1/status?limit=0").operator().send().await.expect(400);
     assert_eq!(wrong.body["detail"], "limit: expected a whole number from 1 to 1000");
 }

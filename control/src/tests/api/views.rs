@@ -345,6 +345,21 @@ async fn a_view_is_disabled_and_enabled_as_its_endpoint_is() {
 }
 
 #[tokio::test]
+async fn a_view_is_paused_and_enabled_as_its_endpoint_is() {
+    let api = Api::new();
+    for (view, endpoint) in [(WEBHOOK, "channel-7"), (BOT, "integration-bot")] {
+        let made = api.put(view, n8n()).await.expect(201).body;
+        let paused = api.call("POST", format!("{view}/pause")).send().await.expect(200).body;
+        assert_eq!((&paused["state"], &paused["enabled"]), (&json!("paused"), &made["enabled"]));
+        assert_eq!(api.tenant("acme").endpoints[endpoint].state, schemas::EndpointState::Paused);
+        assert_eq!(api.put(view, n8n()).await.expect(200).body["state"], "paused", "a write keeps it");
+        api.call("POST", format!("{view}/pause")).key("reader").send().await.expect(403);
+        let on = api.call("POST", format!("{view}/enable")).send().await.expect(200).body;
+        assert_eq!(on["state"], "active");
+    }
+}
+
+#[tokio::test]
 async fn a_channel_that_is_enabled_sends_whatever_stopped_it() {
     let api = Api::new();
     api.put(WEBHOOK, json!({"url": "https://n8n.example/", "events": ["sent"], "enabled": false})).await.expect(201);
@@ -381,7 +396,7 @@ async fn what_waits_for_a_view_is_counted_and_cancelled() {
         api.call("POST", format!("{view}/cancel")).send().await.expect(200);
         assert!(api.tenant("acme").endpoints[endpoint].has_cancelled(super::NOW));
     }
-    for path in ["cancel", "enable", "disable", "test", "secrets/rotate"] {
+    for path in ["cancel", "enable", "disable", "pause", "test", "secrets/rotate"] {
         api.call("POST", format!("/v1/tenants/acme/channels/8/webhook/{path}")).send().await.expect(404);
     }
 }

@@ -50,6 +50,7 @@ fn headers_stay_below_4_kib_at_their_longest() {
             next_due: Some("2025-07-18T17:30:22.114Z".into()),
         }),
         first_accepted_at: Some(u64::MAX >> 1),
+        found_paused: u32::MAX,
         hops: u32::MAX,
         traceparent: Some("0".repeat(55)),
         tracestate: Some("a".repeat(10_000)),
@@ -73,7 +74,7 @@ proptest! {
     fn a_delivery_survives_its_headers(
         ids in ("[a-z0-9_-]{1,20}", "[a-z0-9_-]{1,20}", vec("[a-z0-9_-]{1,8}", 0..20)),
         times in (any::<u32>(), any::<u32>(), option::of(any::<u32>()), option::of(any::<u32>())),
-        counts in (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
+        counts in (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
         texts in (option::of("[a-z-]{1,30}"), option::of("[0-9a-f-]{55}")),
         part in prop::sample::select(vec![Part::First, Part::Second, Part::Shot, Part::SecondShot]),
     ) {
@@ -81,6 +82,7 @@ proptest! {
             tenant: ids.0, endpoint_id: ids.1, subscriptions: ids.2,
             event_time: times.0.into(), accepted_at: times.1.into(), first_accepted_at: times.2.map(Into::into), due: times.2.map(Into::into), first_at: times.3.map(Into::into),
             attempt: counts.0, deferrals: counts.1, revision: counts.2.into(), requeued: counts.3, hops: counts.4,
+            found_paused: counts.5,
             replay: texts.0, traceparent: texts.1,
             ..delivery(part)
         };
