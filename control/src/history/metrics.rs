@@ -26,7 +26,7 @@ service::metrics! {
         pub lag: Gauge("history_lag_seconds"),
         /// Bytes of history, indexes included.
         pub bytes: IntGauge("history_bytes"),
-        /// Days that were dropped for their age, or for want of room.
-        pub dropped_days: IntCounter("history_dropped_days_total"),
+        /// Days whose records were dropped, for their age or for want of room.
+        pub dropped_days: IntCounter("history_drops_total"),
     }
 }
