@@ -20,6 +20,7 @@ mod endpoint_state;
 mod endpoint_test;
 mod fan_out;
 mod full_disk;
+mod history;
 mod isolation;
 mod large_events;
 mod log_entries;

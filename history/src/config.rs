@@ -15,7 +15,7 @@ const SHORTEST: Span = Span(Duration::from_secs(24 * 60 * 60));
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryConfig {
-    /// Empty: beside the store. `postgres://…`: a database. `off`: nothing is recorded.
+    /// Empty: in a folder of `data_dir`. `off`: nothing is recorded.
     pub url: String,
     /// Time that events, deliveries and attempts are kept.
     pub keep: Span,
@@ -32,10 +32,8 @@ impl HistoryConfig {
 
     /// The first key that cannot be used, and why.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
-        let is_known = matches!(&*self.url, "" | "off")
-            || ["postgres://", "postgresql://"].iter().any(|scheme| self.url.starts_with(scheme));
-        if !is_known {
-            return Err(("history.url", "expected postgres://…, off, or nothing".to_owned()));
+        if !matches!(&*self.url, "" | "off") {
+            return Err(("history.url", "expected off, or nothing".to_owned()));
         }
         for (key, time) in [("history.keep", self.keep), ("history.keep_bodies", self.keep_bodies)] {
             if time < SHORTEST {

@@ -1,5 +1,5 @@
-//! The history seam: what happened to each event and delivery, for people who ask. `sqlite` (a file a day) and `postgres`
-//! (a partition a day) implement [`History`] and pass one contract suite (`tests/contract`).
+//! The history seam: what happened to each event and delivery, for people who ask. `sqlite` (a file a day) implements
+//! [`History`] and passes the contract suite (`tests/contract`).
 //!
 //! History may lag, and may lose records when it must choose: no event or delivery waits for it. What is lost is said
 //! ([`Coverage`]). Records have a day, that of the event's first acceptance, and whole days are dropped.

@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of records that wait at most (32 MiB). Beyond them records are dropped.
 const MAX_WAITING: usize = 32 << 20;
 /// Interval at which a process without records says that there are none. What dies within it leaves a gap of that length.
-pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// Longest wait for the last batch of a process that ends.
 const LAST_BATCH: Duration = Duration::from_secs(5);
 

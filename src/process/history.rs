@@ -98,6 +98,8 @@ impl HistoryTasks {
         }
         if let Some(upkeep) = self.upkeep {
             upkeep.abort();
+            // Until then it holds the store.
+            let _ = upkeep.await;
         }
         if let Some(history) = self.history {
             history.close().await;

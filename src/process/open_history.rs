@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use history::{History, SqliteHistory};
-use service::ConfigError;
 
 use super::data_dir;
 use crate::config::Config;
 
 /// History in a folder of `data_dir`.
 pub(super) async fn open_history(config: &Config) -> anyhow::Result<Arc<dyn History>> {
-    if !config.history.url.is_empty() {
-        return Err(
-            ConfigError::new("history.url", "PostgreSQL is not supported yet: leave it out, or write off").into()
-        );
-    }
     data_dir::make(&config.data_dir)?;
     let (folder, max_bytes) = (data_dir::history_folder(&config.data_dir), config.history.max_bytes);
     let opened = tokio::task::spawn_blocking(move || SqliteHistory::open(&folder, max_bytes)).await?;
