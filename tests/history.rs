@@ -36,7 +36,7 @@ async fn publish(api: &Api, ticket: &str, mut event: Value) {
     api.done(KEY, Method::POST, &format!("{TENANT}/events"), Some(event)).await;
 }
 
-fn endpoint(id: &str, url: &str, retry: Value) -> Value {
+fn endpoint(id: &str, url: &str, retry: &Value) -> Value {
     json!({"id": id, "url": url, "retry": retry})
 }
 
@@ -58,13 +58,13 @@ async fn support_finds_why_a_delivery_ended_by_the_number_of_its_ticket() {
     let url = |path: &str| receiver.url(path);
     let once = json!({"schedule": ["1s"], "max_age": "1h"});
     let endpoints = [
-        endpoint("good", &url("/good"), once.clone()),
-        endpoint("exhausted", &url("/bad"), once.clone()),
-        endpoint("expired", &url("/bad"), json!({"schedule": ["1h"], "max_age": "2s"})),
-        endpoint("permanent", &url("/gone"), once.clone()),
+        endpoint("good", &url("/good"), &once),
+        endpoint("exhausted", &url("/bad"), &once),
+        endpoint("expired", &url("/bad"), &json!({"schedule": ["1h"], "max_age": "2s"})),
+        endpoint("permanent", &url("/gone"), &once),
         json!({"id": "endpoint_disabled", "url": url("/good"), "state": "disabled"}),
-        endpoint("endpoint_gone", &url("/bad"), json!({"schedule": ["3s"], "max_age": "1h"})),
-        endpoint("cancelled", &url("/bad"), json!({"schedule": ["3s"], "max_age": "1h"})),
+        endpoint("endpoint_gone", &url("/bad"), &json!({"schedule": ["3s"], "max_age": "1h"})),
+        endpoint("cancelled", &url("/bad"), &json!({"schedule": ["3s"], "max_age": "1h"})),
         json!({"id": "overflow", "url": url("/bad"), "max_backlog": 1, "retry": {"schedule": ["1h"], "max_age": "72h"},
             "rate_limit": {"per_second": 0.001}}),
     ];

@@ -214,8 +214,8 @@ impl Story<'_> {
             deliveries: vec![owed],
             unmatched: Vec::new(),
             bodies: vec![
-                format!("{{\"text\":\"{text}\",\"more\":\"{}\"}}", EVENT_FILL).into(),
-                format!("{{\"msg\":{{\"text\":\"{text}\"}},\"more\":\"{}\"}}", BODY_FILL).into(),
+                format!("{{\"text\":\"{text}\",\"more\":\"{EVENT_FILL}\"}}").into(),
+                format!("{{\"msg\":{{\"text\":\"{text}\"}},\"more\":\"{BODY_FILL}\"}}").into(),
             ],
         };
         let is_delivered = !nth.is_multiple_of(50);

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     HistoryPageSchema, TAG, answer, filter, filter_of, history_of, page_request, scope_of_request,
     shapes::{ShownDelivery, ShownDeliveryStory},
-    unavailable,
+    shown_since, unavailable,
 };
 use crate::{
     Control,
@@ -96,23 +96,25 @@ struct ResendAnswer {
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS].concat())?;
-    listed(&request, &query, Some(scope_of_request(&authorized)?)).await
+    let shown_from = Some(shown_since(&request, &authorized).records);
+    listed(&request, &query, Some(scope_of_request(&authorized)?), shown_from).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
     let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::TENANT]].concat())?;
-    listed(&request, &query, None).await
+    listed(&request, &query, None, None).await
 }
 
 async fn listed(
     request: &RequestContext,
     query: &[(String, String)],
     scope: Option<String>,
+    shown_from: Option<u64>,
 ) -> Result<Response, Problem> {
     let history = history_of(&request.control)?;
     let is_of_all = scope.is_none();
-    let asked = page_request(query, filter_of(request, query, scope).await?)?;
+    let asked = page_request(query, filter_of(request, query, scope, shown_from).await?)?;
     let found = history.deliveries(&asked).await.map_err(|error| unavailable(&error))?;
     let oldest = found.items.last().map(|delivery| delivery.accepted_at);
     let items = found.items.into_iter().map(|delivery| ShownDelivery::of(delivery, is_of_all)).collect();
@@ -124,7 +126,10 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
     request.query(&[])?;
     let (history, id) = (history_of(&request.control)?, delivery_id(&request)?);
     let story = history.delivery(&scope_of_request(&authorized)?, id).await.map_err(|error| unavailable(&error))?;
-    let story = story.ok_or_else(|| no_delivery(id))?;
+    let shown = shown_since(&request, &authorized);
+    let story = story.filter(|story| story.delivery.accepted_at >= shown.records);
+    let mut story = story.ok_or_else(|| no_delivery(id))?;
+    story.body = story.body.filter(|_| story.delivery.accepted_at >= shown.bodies);
     Ok(Json(ShownDeliveryStory::from(story)).into_response())
 }
 
@@ -147,6 +152,8 @@ async fn resend(request: RequestContext, body: RequestBody) -> Result<Response, 
     let (history, id) = (history_of(&request.control)?, delivery_id(&request)?);
     let scope = scope_of_request(&authorized)?;
     let story = history.delivery(&scope, id).await.map_err(|error| unavailable(&error))?;
+    let shown = shown_since(&request, &authorized);
+    let story = story.filter(|story| story.delivery.accepted_at >= shown.bodies);
     let story = story.ok_or_else(|| no_delivery(id))?;
     let tenant = authorized.tenant.as_ref().ok_or(Code::NotFound)?;
     let resent = Resend { control: &request.control, tenant, history: &**history };

@@ -16,7 +16,7 @@ use service::{
 use super::{
     HistoryPageSchema, TAG, answer, filter, filter_of, history_of, page_request, scope_of_request,
     shapes::{ShownEvent, ShownEventStory},
-    unavailable,
+    shown_since, unavailable,
 };
 use crate::{
     Control,
@@ -59,24 +59,26 @@ fn described_list(op: Operation, id: &str, summary: &str, scope: Option<Scope>) 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::MATCHED]].concat())?;
-    listed(&request, &query, Some(scope_of_request(&authorized)?)).await
+    let shown_from = Some(shown_since(&request, &authorized).records);
+    listed(&request, &query, Some(scope_of_request(&authorized)?), shown_from).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
     let known = [&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::MATCHED, filter::TENANT]].concat();
     let query = request.query(&known)?;
-    listed(&request, &query, None).await
+    listed(&request, &query, None, None).await
 }
 
 async fn listed(
     request: &RequestContext,
     query: &[(String, String)],
     scope: Option<String>,
+    shown_from: Option<u64>,
 ) -> Result<Response, Problem> {
     let history = history_of(&request.control)?;
     let is_of_all = scope.is_none();
-    let asked = page_request(query, filter_of(request, query, scope).await?)?;
+    let asked = page_request(query, filter_of(request, query, scope, shown_from).await?)?;
     let found = history.events(&asked).await.map_err(|error| unavailable(&error))?;
     let oldest = found.items.last().map(|event| event.accepted_at);
     let items = found.items.into_iter().map(|event| ShownEvent::of(event, is_of_all)).collect();
@@ -89,5 +91,8 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
     let (history, id) = (history_of(&request.control)?, request.path_parameter("id"));
     let story = history.event(&scope_of_request(&authorized)?, id).await.map_err(|error| unavailable(&error))?;
     let none = || Problem::new(Code::NotFound).detail(format!("there is no event `{id}`, or it is not kept any more"));
-    Ok(Json(ShownEventStory::from(story.ok_or_else(none)?)).into_response())
+    let shown = shown_since(&request, &authorized);
+    let mut story = story.filter(|story| story.event.accepted_at >= shown.records).ok_or_else(none)?;
+    story.body = story.body.filter(|_| story.event.accepted_at >= shown.bodies);
+    Ok(Json(ShownEventStory::from(story)).into_response())
 }

@@ -14,6 +14,7 @@ use axum::{
 };
 use history::{Coverage, Cursor, Filter, History, HistoryError, PageRequest, SIGN_OF_LIFE, tenant_scope};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemas::Span;
 use serde::Serialize;
 use service::{
     openapi::ApiRouter,
@@ -67,6 +68,7 @@ async fn filter_of(
     request: &RequestContext,
     query: &[(String, String)],
     scope: Option<String>,
+    shown_from: Option<u64>,
 ) -> Result<Filter, Problem> {
     let mut filter = Filter { tenant: scope, ..Filter::default() };
     for (name, text) in query {
@@ -76,7 +78,29 @@ async fn filter_of(
             filter::set(&mut filter, name, text)?;
         }
     }
+    filter.since = filter.since.max(shown_from);
     Ok(filter)
+}
+
+/// From when on a tenant's records and bodies are shown, in unix milliseconds: what it does not keep any longer is hidden at
+/// once, and removed later.
+struct ShownSince {
+    records: u64,
+    bodies: u64,
+}
+
+impl ShownSince {
+    fn of(tenant: &TenantSnapshot, now: u64) -> Self {
+        let since = |age: Option<Span>| age.map_or(0, |age| now.saturating_sub(age.millis()));
+        let retention = tenant.retention.unwrap_or_default();
+        let records = since(retention.history);
+        Self { records, bodies: since(retention.bodies).max(records) }
+    }
+}
+
+fn shown_since(request: &RequestContext, authorized: &Authorization) -> ShownSince {
+    let now = (request.control.deps.clock)();
+    authorized.tenant.as_ref().map_or(ShownSince { records: 0, bodies: 0 }, |tenant| ShownSince::of(tenant, now))
 }
 
 /// A page with whether records are complete for its time.
