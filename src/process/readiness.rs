@@ -58,7 +58,7 @@ fn keep_current(
     async move {
         let (mut ticks, mut was_lost, mut logged) = (interval(STORE_INTERVAL), false, LoggedStates::default());
         let mut clock_watch = ClockWatch::default();
-        while !shutdown.is_cancelled() {
+        loop {
             let now = connection.borrow_and_update().clone();
             if logged.is_new(&now) {
                 metrics.note(&now, &mut was_lost);
@@ -74,6 +74,8 @@ fn keep_current(
                     tracing::warn!(direction, step_ms = step.by_ms, "clock.stepped");
                 }
                 tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return,
                     Ok(()) = connection.changed() => break,
                     Ok(()) = revision.changed() => {}
                     _ = ticks.tick() => {}
