@@ -18,6 +18,7 @@ mod demo;
 mod drain;
 mod endpoint_state;
 mod endpoint_test;
+mod erasing;
 mod fan_out;
 mod full_disk;
 mod history;

@@ -52,6 +52,18 @@ impl<T: BrokerLayer> Broker for T {
         self.inner().queue_counts()
     }
 
+    fn remove_records<'a>(&'a self, log: Log, offsets: &'a [u64]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        self.inner().remove_records(log, offsets)
+    }
+
+    fn end_waits<'a>(&'a self, event_ids: &'a [String]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        self.inner().end_waits(event_ids)
+    }
+
+    fn overwrite_deleted(&self) -> BoxFuture<'_, Result<bool, ReadError>> {
+        self.inner().overwrite_deleted()
+    }
+
     fn max_log_bytes(&self, log: Log) -> u64 {
         self.inner().max_log_bytes(log)
     }

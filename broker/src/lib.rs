@@ -75,6 +75,15 @@ pub trait Broker: Logs {
     /// away.
     fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>>;
 
+    /// Removes records of a log, with all that they hold. False where none can be removed before its time (RabbitMQ).
+    fn remove_records<'a>(&'a self, log: Log, offsets: &'a [u64]) -> BoxFuture<'a, Result<bool, ReadError>>;
+
+    /// Makes deliveries of events that wait for their due time due now. False where nobody can reach them (RabbitMQ).
+    fn end_waits<'a>(&'a self, event_ids: &'a [String]) -> BoxFuture<'a, Result<bool, ReadError>>;
+
+    /// Returns once no file holds what was deleted before. False where the files are another program's (RabbitMQ).
+    fn overwrite_deleted(&self) -> BoxFuture<'_, Result<bool, ReadError>>;
+
     /// Bytes that a log keeps at most: beyond them the oldest records are deleted.
     fn max_log_bytes(&self, log: Log) -> u64;
 

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ControlConfig, ControlMetrics, Rate, Rules, backlog, day_counts::DayCounts, dead_letter_quota::DeadLetterCount,
     dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_health::EndpointHealths, endpoint_test,
-    event_rates::EventRates, fleet::Fleet, jobs::Jobs, log_index::LogIndex, log_turns,
+    erasures::Erasures, event_rates::EventRates, fleet::Fleet, jobs::Jobs, log_index::LogIndex, log_turns,
     operational_events::PublishedEvents, parked::ParkedSearch, recent_searches::RecentSearches, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
@@ -71,6 +71,7 @@ pub struct Control {
     pub(crate) tasks: TaskTracker,
     pub(crate) edit_queue: EditQueue,
     pub(crate) jobs: Jobs,
+    pub(crate) erasures: Erasures,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
     pub(crate) event_rates: EventRates,
@@ -111,6 +112,7 @@ impl Control {
             tasks: TaskTracker::new(),
             edit_queue: EditQueue::default(),
             jobs: Jobs::new(config.max_replays),
+            erasures: Erasures::default(),
             replay_rate: config.replays_per_second,
             event_rates: EventRates::default(),
             dead_letter_count: Mutex::default(),

@@ -148,7 +148,7 @@ impl Control {
     }
 
     /// True when the tenant of a job was deleted, or made anew, as far as this process knows.
-    fn has_lost_tenant(&self, job: &Job) -> bool {
+    pub(crate) fn has_lost_tenant(&self, job: &Job) -> bool {
         let snapshot = self.deps.store.snapshot();
         let tenant = snapshot.as_ref().map(|snapshot| snapshot.tenant(&job.tenant));
         tenant.is_some_and(|tenant| tenant.is_none_or(|tenant| tenant.created() != job.tenant_created))

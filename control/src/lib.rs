@@ -12,6 +12,7 @@ pub mod dead_letters;
 mod edit_queue;
 mod endpoint_health;
 mod endpoint_test;
+mod erasures;
 mod event_rates;
 mod findings;
 mod fleet;

@@ -75,7 +75,7 @@ impl LogFilter for ParkedSearch {
 
 /// Markers are no messages, and neither are canaries: the broker itself parks them where a path is broken, they belong to
 /// no tenant, and they would hide the messages of tenants.
-fn is_message(record: &Record) -> bool {
+pub(crate) fn is_message(record: &Record) -> bool {
     record.message.headers.text(wire::CANARY).is_none() && !RequeueMarker::is_marker(record)
 }
 

@@ -10,9 +10,15 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAttempted {
-    Deferred { lane: Lane, due: Due, reason: DeferralReason },
+    Deferred {
+        lane: Lane,
+        due: Due,
+        reason: DeferralReason,
+    },
     MovedToSlowLane,
     Dead(DeadReason),
+    /// It ends and leaves no dead letter, because its contact is erased.
+    Erased,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl DelivererHeartbeat {
     }
 
     fn handle_notice(&mut self, notice: &[u8]) {
-        let Deliverer { deps, limiter, canaries, .. } = &*self.deliverer;
+        let Deliverer { deps, limiter, canaries, erased, .. } = &*self.deliverer;
         match Notice::read(notice) {
             Some(Notice::Deliverer { process, leaves, .. }) => {
                 let now = limiter.now();
@@ -72,6 +72,7 @@ impl DelivererHeartbeat {
                 self.health.heard(&self.deliverer, &failing, recovered);
             }
             Some(Notice::Hello) => self.health.ask(),
+            Some(Notice::Erased { tenant, event_ids }) => erased.note(&tenant, event_ids, Instant::now()),
             Some(Notice::Intake { open }) => canaries.pause(!open),
             _ => {}
         }

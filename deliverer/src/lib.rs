@@ -9,6 +9,7 @@ mod config;
 mod consume;
 mod defer;
 mod direct;
+mod erased;
 mod health;
 mod heartbeat;
 mod limits;
@@ -39,6 +40,7 @@ use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes, Path};
 use defer::NotAttempted;
 use direct::{DirectDeliverer, DirectTasks};
+use erased::ErasedEvents;
 use heartbeat::DelivererHeartbeat;
 use limits::{AttemptEnd, AttemptRequest, AttemptResult, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
 use post::{Network, Posted, Poster, PreparedEndpoint};
@@ -84,6 +86,7 @@ pub struct Deliverer {
     settler: Settler,
     reporter: Reporter,
     canaries: Canaries,
+    erased: ErasedEvents,
     direct: DirectTasks,
 }
 
@@ -112,6 +115,7 @@ impl Deliverer {
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone(), recorder.clone()),
             canaries: Canaries::new(config, canaries),
+            erased: ErasedEvents::default(),
             direct: DirectTasks::default(),
             deps,
         }))
@@ -153,6 +157,9 @@ impl Deliverer {
         let held = self.limiter.hold(lane, &consumed.delivery.tenant, consumed.body.len());
         if consumed.delivery.is_test {
             return self.handle_test(&consumed).await;
+        }
+        if self.erased.contain(&consumed.delivery, Instant::now()) {
+            return Err(self.without_attempt(&consumed, NotAttempted::Erased).await);
         }
         let endpoint = self.resolve(&consumed).await?;
         let permit = self.admit(&consumed, &endpoint, &held).await?;

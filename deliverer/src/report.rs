@@ -110,14 +110,18 @@ impl Reporter {
                 self.metrics.moved_to_slow.inc();
                 deferred(delivery, "slow_lane", None);
             }
-            NotAttempted::Dead(reason) if settlement == Settlement::Done => {
+            NotAttempted::Dead(_) if settlement != Settlement::Done => {}
+            NotAttempted::Dead(_) | NotAttempted::Erased => {
+                let reason = match decision {
+                    NotAttempted::Dead(reason) => reason,
+                    _ => DeadReason::Cancelled,
+                };
                 self.dead(delivery, delivery.attempt.saturating_sub(1), reason);
                 self.recorder.record(|| {
                     Record::Attempt(Box::new(AttemptRecord::without_attempt(delivery, *tenant_created, reason, now)))
                 });
                 self.usage(delivery, now, Counts { dead: 1, ..Counts::default() });
             }
-            NotAttempted::Dead(_) => {}
         }
     }
 

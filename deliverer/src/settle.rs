@@ -123,6 +123,7 @@ impl Settler {
                 self.publish_to_lane(consumed, &deferred, lane, Some(due)).await
             }
             NotAttempted::MovedToSlowLane => self.publish_to_lane(consumed, delivery, Lane::Slow, None).await,
+            NotAttempted::Erased => return Settlement::Done,
             NotAttempted::Dead(reason) => return self.end_without_attempt(consumed, reason, now).await,
         };
         match published {

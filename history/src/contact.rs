@@ -17,15 +17,22 @@ pub fn token(key: &TenantKey, contact: &str) -> ContactToken {
     mac.finalize().into_bytes().into()
 }
 
-/// A number as its digits, without the ninth digit of a Brazilian mobile number, since platforms write it with and without
-/// it. `+`, spaces, punctuation and what follows an `@` are left out. What is no number stays as it is.
-pub fn normalized(contact: &str) -> String {
+/// True for what is compared by its digits.
+pub fn is_number(contact: &str) -> bool {
+    digits(contact).is_some()
+}
+
+fn digits(contact: &str) -> Option<String> {
     let local = contact.split('@').next().unwrap_or_default();
     let is_number = local.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || c.is_ascii_punctuation());
     let digits: String = local.chars().filter(char::is_ascii_digit).collect();
-    if !is_number || digits.len() < SHORTEST_NUMBER {
-        return contact.trim().to_owned();
-    }
+    (is_number && digits.len() >= SHORTEST_NUMBER).then_some(digits)
+}
+
+/// A number as its digits, without the ninth digit of a Brazilian mobile number, since platforms write it with and without
+/// it. `+`, spaces, punctuation and what follows an `@` are left out. What is no number stays as it is.
+pub fn normalized(contact: &str) -> String {
+    let Some(digits) = digits(contact) else { return contact.trim().to_owned() };
     // Country 55, two digits of the area, a nine, and eight digits (Anatel resolution 553/2010).
     match digits.as_bytes() {
         [b'5', b'5', _, _, b'9', rest @ ..] if rest.len() == 8 => format!("{}{}", &digits[..4], &digits[5..]),

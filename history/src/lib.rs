@@ -32,7 +32,7 @@ pub use answer::{
 };
 pub use batch::{BadBatch, Batch, Gap, GapCause};
 pub use config::HistoryConfig;
-pub use contact::{ContactToken, TenantKey, normalized, token};
+pub use contact::{ContactToken, TenantKey, is_number, normalized, token};
 pub use metrics::RecorderMetrics;
 pub use query::{Cursor, DeliveryState, Erasure, Filter, InvalidCursor, MAX_PAGE, PageRequest, StatsBy, StatsRequest};
 pub use record::{
@@ -76,6 +76,9 @@ pub trait History: Send + Sync {
 
     /// Counts by hour or day, oldest first; hours and days without counts are left out.
     fn stats<'a>(&'a self, request: &'a StatsRequest) -> BoxFuture<'a, Result<Vec<StatsPoint>, HistoryError>>;
+
+    /// The key with which the tokens of a tenant's contacts are made. A tenant without records gets one.
+    fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>>;
 
     /// Removes bodies, excerpts, headers and the contact's token of what is meant, paced, and returns when nothing of it is left
     /// in any file or row. `until` (unix milliseconds) is the last acceptance that is looked at.

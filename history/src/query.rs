@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use schemas::{DeadReason, OutcomeClass};
 
+use crate::ContactToken;
+
 /// Most items of one page.
 pub const MAX_PAGE: usize = 1_000;
 
@@ -30,6 +32,8 @@ pub struct Filter {
     pub reason: Option<DeadReason>,
     /// On events: whether they made a delivery.
     pub matched: Option<bool>,
+    /// On events: whether they were erased. On deliveries: of such events.
+    pub erased: Option<bool>,
     /// First acceptance at this time or later, in unix milliseconds.
     pub since: Option<u64>,
     /// First acceptance before this time, in unix milliseconds.
@@ -125,7 +129,7 @@ pub struct StatsRequest {
 /// What is erased of a tenant's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Erasure {
-    /// All events of a contact, given in any notation.
-    Contact(String),
+    /// All events of a contact, by the token that [`token`](crate::token) makes with the tenant's key.
+    Contact(ContactToken),
     Events(Vec<String>),
 }

@@ -59,6 +59,7 @@ pub(crate) struct Search {
     pub(crate) outcome: Option<schemas::OutcomeClass>,
     pub(crate) reason: Option<schemas::DeadReason>,
     pub(crate) matched: Option<bool>,
+    pub(crate) erased: Option<bool>,
     pub(crate) since: u64,
     pub(crate) until: u64,
 }
@@ -97,6 +98,7 @@ impl Search {
             outcome: filter.outcome,
             reason: filter.reason,
             matched: filter.matched,
+            erased: filter.erased,
             since: filter.since.unwrap_or(0),
             until: filter.until.unwrap_or(u64::MAX),
         };
@@ -151,6 +153,7 @@ impl Search {
             && is(&self.channel, event.channel.as_deref())
             && is(&self.queue, event.queue.as_deref())
             && self.matched.is_none_or(|matched| matched == event.matched)
+            && self.erased.is_none_or(|erased| erased == event.is_erased)
             && self.contacts.as_ref().is_none_or(|any| event.contact.is_some_and(|contact| any.contains(&contact)))
             && (self.since..self.until).contains(&event.accepted_at)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Attempt, QuotaName, RetentionLevels,
+    Attempt, EventId, QuotaName, RetentionLevels,
     process_report::{EndpointFailure, EndpointRecovery, LaneCanary, ProcessReport},
 };
 
@@ -87,6 +87,8 @@ pub enum Notice {
     /// Changes of endpoints' breakers in a deliverer. Sent once: a process that misses one learns from its own
     /// failures.
     Breakers { process: String, changes: Vec<BreakerChange> },
+    /// Events whose waiting deliveries are dropped. Repeated until nothing of them waits.
+    Erased { tenant: String, event_ids: Vec<EventId> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,7 +159,7 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub const KINDS: [&str; 14] = [
+    pub const KINDS: [&str; 15] = [
         "revision",
         "facts",
         "noted",
@@ -172,6 +174,7 @@ impl Notice {
         "intake",
         "intake_probed",
         "breakers",
+        "erased",
     ];
 
     pub fn kind(&self) -> &'static str {
@@ -190,6 +193,7 @@ impl Notice {
             Self::Intake { .. } => "intake",
             Self::IntakeProbed { .. } => "intake_probed",
             Self::Breakers { .. } => "breakers",
+            Self::Erased { .. } => "erased",
         }
     }
 

@@ -32,8 +32,7 @@ pub(super) const DELIVERIES: &str = "\
 Examples:
   carteiro deliveries list --tenant acme --ticket-id 4711
   carteiro deliveries list --tenant acme --state dead --since 2026-01-31T08:00:00Z
-  carteiro deliveries show 3d0c1a6e-6c55-5f0e-9a53-0c6172746569 --tenant acme
-  carteiro deliveries resend 3d0c1a6e-6c55-5f0e-9a53-0c6172746569 --tenant acme --endpoint-id crm";
+  carteiro deliveries list --tenant acme -q \"+55 11 99999-0001\"";
 
 pub(super) const LISTEN: &str = "\
 Examples:

@@ -9,6 +9,7 @@ mod config;
 mod confirm;
 mod dead_letters;
 mod demo;
+mod erase;
 mod events;
 mod explain;
 mod export;
@@ -94,6 +95,8 @@ enum Command {
     Tail(history::TailArgs),
     /// Count events, deliveries and failures by hour or day.
     Stats(history::StatsArgs),
+    /// Erase what is kept of a contact, or of events.
+    Erase(erase::Args),
     /// List the endpoints that fail now, and what to do about each.
     Problems(problems::Args),
     /// List deliveries that ended without a 2xx, send them again, or discard them.
@@ -221,6 +224,7 @@ fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
         Command::Deliveries(args) => block_on(history::deliveries(&setup, args)),
         Command::Tail(args) => block_on(history::tail(&setup, args)),
         Command::Stats(args) => block_on(history::stats(&setup, args)),
+        Command::Erase(args) => block_on(erase::run(&setup, args)),
         Command::Problems(args) => block_on(problems::run(&setup, args)),
         Command::DeadLetters(args) => block_on(dead_letters::run(&setup, args)),
         Command::Replays(args) => block_on(replays::run(&setup, args)),

@@ -40,7 +40,11 @@ use service::{
     sqlite_file::FileLock,
     supervisor,
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{VERSION, config::Config};
@@ -70,6 +74,7 @@ pub struct Process {
     pub operator_key: Option<schemas::Secret>,
     pub broker: Arc<dyn Broker>,
     probes: Ops,
+    serving_probes: JoinHandle<io::Result<()>>,
     shutdown: CancellationToken,
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
@@ -148,7 +153,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         }
         None => None,
     };
-    tokio::spawn(ops.clone().serve(ops_listener));
+    let serving_probes = tokio::spawn(ops.clone().serve(ops_listener));
     let (role, http_address) = (roles.to_string(), http.map(tracing::field::display));
     tracing::info!(version = VERSION, role, http = http_address, ops = %ops_address, "process.started");
     let broker = shared.broker;
@@ -158,6 +163,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         operator_key,
         broker,
         probes: ops,
+        serving_probes,
         shutdown,
         defect,
         roles: running,
@@ -189,6 +195,9 @@ impl Process {
         self.notices.finish().await;
         self.history.finish().await;
         self.broker.close().await;
+        // The probes are answered to the end, and hold the store.
+        self.serving_probes.abort();
+        let _ = self.serving_probes.await;
         tracing::info!("process.ended");
         Ok(())
     }

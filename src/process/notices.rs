@@ -112,13 +112,14 @@ impl NoticeTasks {
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
             control.start_jobs();
-            let [recorder, observer, counter, watcher, trimmer, summer] = [(); 6].map(|()| control.clone());
+            let [recorder, observer, counter, watcher, trimmer, summer, eraser] = [(); 7].map(|()| control.clone());
             self.tasks.spawn(async move { recorder.keep_findings().await });
             self.tasks.spawn(async move { observer.watch_fleet().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
             self.tasks.spawn(async move { summer.trim_usage().await });
+            self.tasks.spawn(async move { eraser.run_erasures().await });
         }
     }
 
@@ -197,7 +198,8 @@ impl NoticeExchange {
                 | Notice::Tested { .. }
                 | Notice::Process(_)
                 | Notice::Endpoints { .. }
-                | Notice::Breakers { .. } => {}
+                | Notice::Breakers { .. }
+                | Notice::Erased { .. } => {}
             }
         }
     }

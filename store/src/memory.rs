@@ -391,6 +391,14 @@ impl UsageAndAudit for MemoryStore {
         ready(list).boxed()
     }
 
+    fn add_audit(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), StoreError>> {
+        let add = self.reached().map(|mut state| {
+            let id = state.audit.last().map_or(1, |last| last.id + 1);
+            state.audit.push(AuditEntry { id, ..entry });
+        });
+        ready(add).boxed()
+    }
+
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         let before = rfc3339(before);
         let trim = self.reached().map(|mut state| {

@@ -47,6 +47,9 @@ pub trait UsageAndAudit: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>>;
 
+    /// Adds an entry about what somebody did without changing the configuration. Its id is ignored: it gets the next one.
+    fn add_audit(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Deletes entries that are older than a time, in unix milliseconds, and returns how many. It deletes in pieces, so
     /// that other work does not wait long. It stops at the first entry that is young enough, so that some older ones
     /// may stay a little longer when the clocks of processes differ.
@@ -129,7 +132,8 @@ pub struct AuditEntry {
     /// Address that the request came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Kind of what was changed: `tenant`, `endpoint`, `subscription`, `source` or `key`.
+    /// Kind of what was changed: `tenant`, `endpoint`, `subscription`, `source` or `key`; or `erasure`, which changes nothing of
+    /// the configuration.
     pub kind: String,
     /// Id of what was changed.
     pub item: String,

@@ -191,6 +191,18 @@ impl Broker for RabbitMq {
         Box::pin(self.client.queue_counts())
     }
 
+    fn remove_records<'a>(&'a self, _: Log, _: &'a [u64]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    fn end_waits<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    fn overwrite_deleted(&self) -> BoxFuture<'_, Result<bool, ReadError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     fn max_log_bytes(&self, log: Log) -> u64 {
         self.client.logs.of(log)
     }

@@ -4,8 +4,8 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 
-use super::message::MessageRow;
-use crate::{Lane, Log, PublishError, Queue, Settlement, Target, consumer::ConsumerFeed};
+use super::{message::MessageRow, removal::Removal};
+use crate::{Lane, Log, PublishError, Queue, ReadError, Settlement, Target, consumer::ConsumerFeed};
 
 /// The writer executes many commands in one transaction.
 pub(super) enum WriterCommand {
@@ -27,6 +27,11 @@ pub(super) enum WriterCommand {
     RemoveConsumer {
         of: Queue,
         id: u64,
+    },
+    /// Removes something for good, piece by piece between transactions, and answers after the last one.
+    Remove {
+        removal: Removal,
+        reply: oneshot::Sender<Result<(), ReadError>>,
     },
     /// Ends the writer after all earlier commands, and answers.
     Close(oneshot::Sender<()>),

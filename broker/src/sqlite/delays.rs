@@ -43,6 +43,16 @@ impl DelayedTable {
         Ok(())
     }
 
+    /// Makes deliveries due now.
+    pub(super) fn end_waits(&mut self, connection: &Connection, delayed: &[i64]) -> rusqlite::Result<()> {
+        let mut end = connection.prepare_cached("UPDATE later SET due = 0 WHERE seq = ?1")?;
+        for seq in delayed {
+            end.execute([seq])?;
+        }
+        self.next = Some(i64::MIN);
+        Ok(())
+    }
+
     /// Moves a batch of what is due at `now`.
     pub(super) fn release_due(
         &mut self,

@@ -56,6 +56,7 @@ pub(super) struct LogTable {
     insert: String,
     oldest: String,
     delete: String,
+    remove: String,
     retention: Retention,
     /// The last offset and the bytes of all records, as committed.
     state: (u64, i64),
@@ -82,6 +83,9 @@ impl LogTable {
                  ORDER BY \"offset\" LIMIT {TRIM_BATCH}"
             ),
             delete: format!("DELETE FROM {table} WHERE \"offset\" = ?1"),
+            remove: format!(
+                "DELETE FROM {table} WHERE \"offset\" = ?1 RETURNING length(headers) + length(body) + {OVERHEAD}"
+            ),
             retention,
             state,
             draft: state,
@@ -101,6 +105,17 @@ impl LogTable {
         self.set_bytes(connection, bytes)?;
         self.draft.0 = offset.unsigned_abs();
         Ok(())
+    }
+
+    /// Deletes these records.
+    pub(super) fn remove(&mut self, connection: &Connection, offsets: &[u64]) -> rusqlite::Result<()> {
+        let mut bytes = self.draft.1;
+        for offset in offsets {
+            let offset = i64::try_from(*offset).unwrap_or(i64::MAX);
+            let removed = connection.prepare_cached(&self.remove)?.query_row([offset], |row| row.get::<_, i64>(0));
+            bytes -= removed.optional()?.unwrap_or(0);
+        }
+        self.set_bytes(connection, bytes)
     }
 
     /// Deletes a batch of records over the bounds. True when there may be more.

@@ -17,6 +17,7 @@ mod open;
 mod queue;
 mod queue_table;
 mod read;
+mod removal;
 mod space;
 mod tables;
 mod writer;
@@ -33,6 +34,7 @@ use command::{RowTarget, SqliteSubscription, WriterCommand};
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use logs::LogEnds;
 use message::MessageRow;
+use removal::Removal;
 use schemas::Message;
 use service::Clock;
 use space::Space;
@@ -118,6 +120,13 @@ impl Sqlite {
             .map_err(|_| PublishError::Away(writer::CLOSED.into()))?;
         answer.await.unwrap_or_else(|_| Err(PublishError::Lost(writer::CLOSED.into())))
     }
+
+    async fn remove(&self, removal: Removal) -> Result<bool, ReadError> {
+        let closed = || ReadError(writer::CLOSED.into());
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(WriterCommand::Remove { removal, reply }).map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed())).map(|()| true)
+    }
 }
 
 impl Logs for Sqlite {
@@ -158,6 +167,22 @@ impl Broker for Sqlite {
 
     fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>> {
         read::queue_counts(self.path.clone()).boxed()
+    }
+
+    fn remove_records<'a>(&'a self, log: Log, offsets: &'a [u64]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        self.remove(Removal::Records(log, offsets.to_vec())).boxed()
+    }
+
+    fn end_waits<'a>(&'a self, event_ids: &'a [String]) -> BoxFuture<'a, Result<bool, ReadError>> {
+        async {
+            let delayed = read::delayed_of(self.path.clone(), event_ids.to_vec()).await?;
+            self.remove(Removal::Waits(delayed)).await
+        }
+        .boxed()
+    }
+
+    fn overwrite_deleted(&self) -> BoxFuture<'_, Result<bool, ReadError>> {
+        self.remove(Removal::Deleted).boxed()
     }
 
     fn max_log_bytes(&self, log: Log) -> u64 {

@@ -20,7 +20,8 @@ const FORMAT: i64 = STEPS.len() as i64;
 /// a power cut.) A page of 8 KiB holds about four deliveries. [`Checkpoints`](super::checkpoints::Checkpoints)
 /// keeps the WAL small.
 /// The page cache holds the largest transaction: pages that do not fit would be written before its commit, which fails on a
-/// full disk. `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file.
+/// full disk. `auto_vacuum` lets [`FreePages`](super::free_pages::FreePages) shrink the file. `secure_delete` overwrites what is
+/// deleted, so that an erasure finds nothing in free pages; its price is in `docs/privacy.md`.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
     PRAGMA auto_vacuum = INCREMENTAL;
@@ -28,6 +29,7 @@ const SETTINGS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA cache_size = -16384;
     PRAGMA temp_store = MEMORY;
+    PRAGMA secure_delete = ON;
 ";
 
 /// Largest size of a file of an earlier version, in bytes in use, that is rewritten at its start so that it can shrink. It takes

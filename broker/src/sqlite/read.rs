@@ -20,6 +20,9 @@ use crate::{Log, Logs, Queue, QueueCount, QueueCounts, ReadError, Record, queue_
 /// Bytes of a log that are read ahead; the last record may exceed them.
 const READ_AHEAD: usize = 1024 * 1024;
 
+/// Most parameters of one query.
+const MOST_PARAMETERS: usize = 1_000;
+
 /// No transaction stays open between two records, so a slow reader never keeps the writer from checkpointing.
 struct LogReader {
     connection: Connection,
@@ -134,6 +137,24 @@ fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
         waiting += count_in(&transaction, table, with)?;
     }
     Ok(waiting)
+}
+
+/// The delayed deliveries of events, by their numbers in the table. Does not block.
+pub(super) async fn delayed_of(path: PathBuf, event_ids: Vec<String>) -> Result<Vec<i64>, ReadError> {
+    let find = move || -> rusqlite::Result<Vec<i64>> {
+        let connection = sqlite_file::open_read_only(&path)?;
+        let mut found = Vec::new();
+        // The table has no index on ids: one look at it finds many.
+        for ids in event_ids.chunks(MOST_PARAMETERS) {
+            let places = vec!["?"; ids.len()].join(", ");
+            let mut select = connection.prepare(&format!("SELECT seq FROM later WHERE id IN ({places})"))?;
+            for seq in select.query_map(params_from_iter(ids), |row| row.get(0))? {
+                found.push(seq?);
+            }
+        }
+        Ok(found)
+    };
+    blocking(move || find().map_err(|error| ReadError(error.to_string()))).await
 }
 
 /// Counts what waits in the queues, in one transaction. Does not block.

@@ -175,6 +175,12 @@ impl Tables {
         self.parked.commit(&self.ends);
     }
 
+    /// Accepts what a transaction has removed that did nothing else.
+    pub(super) fn commit_removal(&mut self) {
+        self.dead.commit(&self.ends);
+        self.parked.commit(&self.ends);
+    }
+
     pub(super) fn rollback(&mut self) {
         self.queues_mut().into_iter().for_each(SqliteQueue::rollback);
         self.delayed.rollback();
@@ -204,6 +210,22 @@ impl Tables {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn remove_records(
+        &mut self,
+        connection: &Connection,
+        log: Log,
+        offsets: &[u64],
+    ) -> rusqlite::Result<()> {
+        match log {
+            Log::Dead => self.dead.remove(connection, offsets),
+            Log::Parked => self.parked.remove(connection, offsets),
+        }
+    }
+
+    pub(super) fn end_waits(&mut self, connection: &Connection, delayed: &[i64]) -> rusqlite::Result<()> {
+        self.delayed.end_waits(connection, delayed)
     }
 
     fn trim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {

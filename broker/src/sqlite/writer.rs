@@ -26,6 +26,7 @@ use super::{
     logs::LogEnds,
     open::BrokerFile,
     queue::MAX_GIVING_WAY,
+    removal::Removals,
     space::Space,
     tables::{Picks, Publish, Tables},
 };
@@ -55,6 +56,7 @@ pub(super) struct Writer {
     inbox: mpsc::Receiver<WriterCommand>,
     /// Publishes that give way, in their order.
     giving_way: VecDeque<Publish>,
+    removals: Removals,
     /// Goes into every message that is handed out, to settle it.
     commands: mpsc::Sender<WriterCommand>,
     connection_state: watch::Sender<ConnectionState>,
@@ -89,6 +91,7 @@ impl Writer {
             gathering: Gathering::new(Instant::now()),
             inbox,
             giving_way: VecDeque::new(),
+            removals: Removals::default(),
             commands,
             connection_state,
             clock,
@@ -107,6 +110,7 @@ impl Writer {
                 self.tables.delete_settled_now();
             }
             self.carry_out(publishes);
+            self.removals.go_on(&mut self.file.connection, &mut self.tables);
             if let Some(end) = end {
                 break end;
             }
@@ -136,6 +140,11 @@ impl Writer {
                 WriterCommand::Settle { at, seq, settlement } => self.tables.settle(at, seq, settlement),
                 WriterCommand::AddConsumer { of, feed } => self.tables.at(of).add_consumer(feed),
                 WriterCommand::RemoveConsumer { of, id } => self.tables.at(of).remove_consumer(id),
+                WriterCommand::Remove { removal, reply } => {
+                    // What is settled goes before.
+                    self.tables.delete_settled_now();
+                    self.removals.add(removal, reply);
+                }
                 WriterCommand::Close(reply) => return (self.with_those_that_gave_way(publishes), Some(Some(reply))),
                 WriterCommand::Abandon => return (self.with_those_that_gave_way(publishes), Some(None)),
             }
@@ -174,7 +183,8 @@ impl Writer {
                 if self.tables.are_drained() {
                     pause = pause.min(self.free_pages.wait());
                 }
-                self.tables.settled_wait().map_or(pause, |wait| wait.min(pause))
+                let others = self.tables.settled_wait().into_iter().chain(self.removals.wait());
+                others.fold(pause, Duration::min)
             }
         };
         if pause.is_zero() { self.inbox.try_recv().ok() } else { self.inbox.recv_timeout(pause).ok() }

@@ -21,6 +21,7 @@ use super::{
     context::{RequestBody, RequestContext},
     counts::{BY, CountBy, Counts},
     describe,
+    history::unavailable,
     page::{self, LOG_PARAMETERS, LogPage},
     problems,
     replays::Selection,
@@ -184,7 +185,8 @@ async fn listed(
     }
     let logs = request.control.logs_in_turns();
     let read = if page.has_bodies { read_dead_letter_with_body } else { read_dead_letter };
-    let (letters, next) = page.read(&searched, &logs, until, |_| true, read).await?;
+    let (mut letters, next) = page.read(&searched, &logs, until, |_| true, read).await?;
+    withhold_erased(&request.control, &mut letters).await?;
     if letters.is_empty() {
         refuse_unknown(request, tenant).await?;
     }
@@ -257,7 +259,23 @@ async fn shown(request: &RequestContext, tenant: Option<&str>) -> Result<Respons
     let letter = dead_letters::show(&*control.deps.broker, tenant, since, id).await;
     let letter = letter.map_err(|_| problems::log_unavailable())?;
     let none = || Problem::new(Code::NotFound).detail(format!("there is no dead letter `{id}`"));
-    Ok(Json(letter.ok_or_else(none)?).into_response())
+    let mut letters = [letter.ok_or_else(none)?];
+    withhold_erased(control, &mut letters).await?;
+    let [letter] = letters;
+    Ok(Json(letter).into_response())
+}
+
+/// Takes the bodies from dead letters whose contact was erased.
+async fn withhold_erased(control: &Control, letters: &mut [DeadLetter]) -> Result<(), Problem> {
+    for letter in letters.iter_mut().filter(|letter| letter.body.is_some()) {
+        if control.is_erased(&letter.tenant, &letter.event_id).await.map_err(|error| unavailable(&error))? {
+            (letter.body, letter.body_withheld) = (None, true);
+            if let Some(last) = &mut letter.last {
+                last.response_excerpt = None;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn discard(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {

@@ -17,6 +17,7 @@ mod edit;
 mod endpoint_problems;
 mod endpoint_test;
 mod endpoints;
+mod erasures;
 mod event_types;
 mod explain;
 mod history;
@@ -91,6 +92,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(parked::routes())
         .merge(status::routes())
         .merge(self::history::routes())
+        .merge(erasures::routes())
         .merge(endpoint_problems::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())

@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     Batch, Coverage, DeliveryItem, DeliveryStory, Dropped, Erased, Erasure, EventItem, EventStory, Gap, History,
-    HistoryError, Kept, Page, PageRequest, StatsPoint, StatsRequest, Written, token,
+    HistoryError, Kept, Page, PageRequest, StatsPoint, StatsRequest, TenantKey, Written,
 };
 
 pub use error::HistoryFileError;
@@ -92,20 +92,18 @@ impl SqliteHistory {
     async fn erase_all(&self, tenant: &str, what: &Erasure) -> Result<Erased, HistoryError> {
         let known = { self.0.writer().names.tenant(tenant) };
         let mut all = Erased::default();
-        let Some((no, key)) = known else { return Ok(all) };
+        let Some((no, _)) = known else { return Ok(all) };
         let whose: Vec<_> = match what {
-            Erasure::Contact(contact) => vec![ErasedEvents::Contact(token(&key, contact))],
+            Erasure::Contact(token) => vec![ErasedEvents::Contact(*token)],
             Erasure::Events(ids) => ids.iter().cloned().map(ErasedEvents::Event).collect(),
         };
         let whose = Arc::new(whose);
         for day in self.days_before(u64::MAX).await? {
-            let mut has_erased = false;
             for at in 0..whose.len() {
                 loop {
                     let whose = whose.clone();
                     let some = self.blocking(move |files| files.writer().erase_some(day, no, &whose[at])).await?;
                     let (erased, has_more) = some;
-                    has_erased |= erased.events > 0;
                     all.events += erased.events;
                     all.deliveries += erased.deliveries;
                     if !has_more {
@@ -114,9 +112,8 @@ impl SqliteHistory {
                     tokio::time::sleep(PACE).await;
                 }
             }
-            if has_erased {
-                self.cut_logs(day).await?;
-            }
+            // Also where nothing was found: an earlier call may have failed to do it.
+            self.cut_logs(day).await?;
         }
         Ok(all)
     }
@@ -202,6 +199,15 @@ impl History for SqliteHistory {
     fn stats<'a>(&'a self, request: &'a StatsRequest) -> BoxFuture<'a, Result<Vec<StatsPoint>, HistoryError>> {
         let request = request.clone();
         self.blocking(move |files| files.reader.stats(&request)).boxed()
+    }
+
+    fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>> {
+        let tenant = tenant.to_owned();
+        self.blocking(move |files| {
+            let Writer { meta, names, .. } = &*files.writer();
+            Ok(names::tenant_or_new(meta, names, &tenant)?.1)
+        })
+        .boxed()
     }
 
     fn erase<'a>(&'a self, tenant: &'a str, what: &'a Erasure) -> BoxFuture<'a, Result<Erased, HistoryError>> {

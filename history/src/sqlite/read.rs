@@ -260,12 +260,14 @@ impl Reader {
         Ok(days)
     }
 
-    /// A file, unless it was dropped.
+    /// A file, unless it was dropped, or the writer is still making it.
     fn open_if_there(&self, day: Day, part: Part) -> Result<Option<Reading<'_>>, HistoryError> {
-        match self.folder.file(day, part).exists() {
-            true => self.open(day, part).map(Some),
-            false => Ok(None),
+        if !self.folder.file(day, part).exists() {
+            return Ok(None);
         }
+        let opened = self.open(day, part)?;
+        let is_made = sqlite_file::format(opened.connection()?)? > 0;
+        Ok(Some(opened).filter(|_| is_made))
     }
 
     fn open(&self, day: Day, part: Part) -> Result<Reading<'_>, HistoryError> {

@@ -72,10 +72,26 @@ async fn nothing_of_an_erased_contact_is_in_any_file() {
     assert!(has(&key_material, b"4711-QUERO"), "the body is there before");
     assert!(!has(&key_material, b"99999-0001") && !has(&key_material, b"5511999990001"), "a number is never there");
 
-    let erased = history.erase(ACME, &history::Erasure::Contact("5511999990001".into())).await.expect("erased");
+    let erased = history
+        .erase(ACME, &crate::suite::erasing::contact(&*history, ACME, "5511999990001").await)
+        .await
+        .expect("erased");
     assert_eq!((erased.events, erased.deliveries), (1, 1));
     let after = bytes(&fixture.folder);
     for gone in ["4711-QUERO", "MARIA-ANSWERED"] {
         assert!(!has(&after, gone.as_bytes()), "{gone}");
     }
+}
+
+#[tokio::test]
+async fn a_day_whose_file_is_still_being_made_has_nothing_yet() {
+    use crate::records::{TODAY, acme, found};
+    let fixture = Folder::new(MAX_BYTES);
+    let history = fixture.history();
+    history
+        .write(crate::records::batch(vec![crate::records::message("e1", TODAY, "1", "{}")]), None, 0)
+        .await
+        .expect("written");
+    std::fs::File::create(fixture.folder.path().join("2026-01-01.db")).expect("a file without tables");
+    assert_eq!(found(&*history, acme()).await, ["e1"]);
 }

@@ -301,6 +301,12 @@ impl UsageAndAudit for PostgresStore {
         .boxed()
     }
 
+    fn add_audit(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), StoreError>> {
+        let entries = [AuditEntry { id: 0, ..entry }];
+        async { self.upkeep.run(|session| async move { rows::insert_audit(session, &entries).await }.boxed()).await }
+            .boxed()
+    }
+
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move {
             let mut trimmed = 0;

@@ -185,6 +185,10 @@ impl SqliteDatabase {
         rows::audit(&self.file().connection, tenant, before, limit).map_err(away)
     }
 
+    pub(super) fn add_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        rows::insert_audit(&self.file().connection, entry).map_err(away)
+    }
+
     pub(super) fn trim_audit(&self, before: u64) -> Result<u64, StoreError> {
         let (before, mut trimmed) = (rfc3339(before), 0);
         loop {

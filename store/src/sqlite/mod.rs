@@ -138,6 +138,10 @@ impl UsageAndAudit for SqliteStore {
         self.blocking(move |database| database.audit(tenant.as_deref(), before, limit)).boxed()
     }
 
+    fn add_audit(&self, entry: AuditEntry) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.blocking(move |database| database.add_audit(&AuditEntry { id: 0, ..entry })).boxed()
+    }
+
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.blocking(move |database| database.trim_audit(before)).boxed()
     }

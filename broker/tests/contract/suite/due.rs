@@ -65,3 +65,20 @@ pub(crate) async fn the_due_header_is_the_brokers_own<F: Fixture>() {
         assert_eq!(take(&mut broker.consume(from, 1.into())).await.message, message("stale"));
     }
 }
+
+pub(crate) async fn the_wait_of_some_deliveries_ends_or_the_broker_says_that_it_cannot<F: Fixture>() {
+    let fixture = F::start().await;
+    let (broker, clock) = (fixture.broker(), fixture.clock());
+    for id in ["first", "second", "third"] {
+        let to = Target::Lane(Lane::Slow, Some(Due { at: clock() + 3_600_000, exact: false }));
+        publish(&*broker, &to, &message(id)).await;
+    }
+    publish(&*broker, &Target::Lane(Lane::Slow, None), &message("now")).await;
+    let ended = ["first".to_owned(), "third".to_owned(), "unknown".to_owned()];
+    let expected = match broker.end_waits(&ended).await.expect("an answer") {
+        true => vec!["now", "first", "third"],
+        false => vec!["now"],
+    };
+    let came = take_all(&mut broker.consume(SLOW, 10.into()), expected).await;
+    assert!(!came.contains("second"));
+}

@@ -93,3 +93,18 @@ async fn append(broker: &dyn Broker, log: Log, numbers: std::ops::Range<u32>) {
 fn ids(records: &[Record]) -> Vec<String> {
     records.iter().map(|record| record.message.id.clone()).collect()
 }
+
+pub(crate) async fn removed_records_are_gone_or_the_broker_says_that_it_cannot<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    append(&*broker, Log::Dead, 0..300).await;
+    let all = read(&*broker, Log::Dead, 0).await;
+    let removed: Vec<_> = all.iter().skip(10).step_by(2).map(|record| record.offset).collect();
+    let can_remove = broker.remove_records(Log::Dead, &removed).await.expect("an answer");
+    let expected: Vec<_> = all.into_iter().filter(|record| !can_remove || !removed.contains(&record.offset)).collect();
+    assert_eq!(read(&*broker, Log::Dead, 0).await, expected);
+    append(&*broker, Log::Dead, 300..301).await;
+    let later = read(&*broker, Log::Dead, 0).await;
+    assert_eq!(later.len(), expected.len() + 1, "what is appended later is there");
+    assert_eq!(broker.overwrite_deleted().await.expect("an answer"), can_remove);
+}

@@ -27,6 +27,7 @@ macro_rules! contract {
             hand_out::a_running_role_is_granted_its_consumer_and_gets_somewhere
             hand_out::a_closed_broker_takes_nothing_and_ends_its_consumers
             due::nothing_comes_before_its_due_time
+            due::the_wait_of_some_deliveries_ends_or_the_broker_says_that_it_cannot
             due::a_far_due_time_does_not_hold_back_a_near_one
             due::what_is_already_due_comes_at_once
             due::the_due_header_is_the_brokers_own
@@ -35,6 +36,7 @@ macro_rules! contract {
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
             logs::from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else
+            logs::removed_records_are_gone_or_the_broker_says_that_it_cannot
             logs::each_log_says_how_many_bytes_it_keeps
             logs::the_end_of_a_log_is_found_while_the_log_grows
             notices::a_notice_reaches_every_listener

@@ -42,7 +42,8 @@ pub(crate) fn history_of(control: &Control) -> Result<&Arc<dyn History>, Problem
     control.deps.history.as_ref().ok_or_else(off)
 }
 
-pub(crate) fn unavailable(_: &HistoryError) -> Problem {
+pub(crate) fn unavailable(error: &HistoryError) -> Problem {
+    tracing::warn!(%error, "history.away");
     Problem::new(Code::Unavailable).detail("history is away").retry_after(std::time::Duration::from_secs(1))
 }
 

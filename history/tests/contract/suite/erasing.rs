@@ -1,6 +1,6 @@
 //! What is removed on request.
 
-use history::{Erased, Erasure, Filter};
+use history::{Erased, Erasure, Filter, History, token};
 
 use crate::{fixture::Fixture, records::*};
 
@@ -8,6 +8,11 @@ pub(crate) const BYTES: u64 = crate::fixture::MAX_BYTES;
 
 fn of_contact(contact: &str) -> Filter {
     Filter { contact: Some(contact.into()), ..acme() }
+}
+
+/// What erases a contact of a tenant.
+pub(crate) async fn contact(history: &dyn History, tenant: &str, contact: &str) -> Erasure {
+    Erasure::Contact(token(&history.tenant_key(tenant).await.expect("a key"), contact))
 }
 
 pub(crate) async fn an_erased_contact_keeps_its_attempts_and_nothing_else(fixture: Box<dyn Fixture>) {
@@ -21,9 +26,12 @@ pub(crate) async fn an_erased_contact_keeps_its_attempts_and_nothing_else(fixtur
     }
     records.push(message("other", TODAY, "+55 11 98888-0002", "{\"text\":\"kept\"}"));
     write(&*history, records).await;
-    let erased = history.erase(ACME, &Erasure::Contact("551199990001".into())).await.expect("an answer");
+    let erased = history.erase(ACME, &contact(&*history, ACME, "551199990001").await).await.expect("an answer");
     assert_eq!(erased, Erased { events: 3, deliveries: 3 });
     assert_eq!(found(&*history, of_contact("5511999990001")).await, [""; 0]);
+    let are_erased = |erased| Filter { erased: Some(erased), ..acme() };
+    assert_eq!(found(&*history, are_erased(true)).await, ["e0", "e1", "e2"]);
+    assert_eq!(found(&*history, are_erased(false)).await, ["other"]);
     let story =
         history.delivery(ACME, of(ACME, "e1", "crm")).await.expect("an answer").expect("that it was sent stays");
     assert!(story.erased && story.body.is_none());
@@ -33,9 +41,9 @@ pub(crate) async fn an_erased_contact_keeps_its_attempts_and_nothing_else(fixtur
     assert_eq!(history.event(ACME, "e1").await.expect("an answer").expect("an event").body, None);
     assert_eq!(found(&*history, of_contact("5511988880002")).await, ["other"], "others stay");
     assert!(history.event(ACME, "other").await.expect("an answer").expect("an event").body.is_some());
-    let again = history.erase(ACME, &Erasure::Contact("551199990001".into())).await.expect("an answer");
+    let again = history.erase(ACME, &contact(&*history, ACME, "551199990001").await).await.expect("an answer");
     assert_eq!(again, Erased::default());
-    let foreign = history.erase(ZETA, &Erasure::Contact("5511988880002".into())).await.expect("an answer");
+    let foreign = history.erase(ZETA, &contact(&*history, ZETA, "5511988880002").await).await.expect("an answer");
     assert_eq!(foreign, Erased::default());
 }
 

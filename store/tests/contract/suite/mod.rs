@@ -38,6 +38,7 @@ macro_rules! contract {
             usage_and_audit::usage_is_listed_by_day_and_endpoint
             usage_and_audit::usage_is_rolled_up_once_and_a_late_report_of_such_a_day_counts_nothing
             usage_and_audit::the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets
+            usage_and_audit::the_audit_log_has_what_changed_nothing_of_the_configuration
             usage_and_audit::the_audit_log_is_read_in_pages_and_per_tenant
             usage_and_audit::the_audit_log_forgets_what_is_older_than_asked
             usage_and_audit::of_what_is_long_the_audit_log_keeps_what_changed

@@ -124,6 +124,30 @@ pub(crate) async fn the_audit_log_says_who_changed_what_the_newest_first_and_hid
     assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
 }
 
+pub(crate) async fn the_audit_log_has_what_changed_nothing_of_the_configuration<F: Fixture>() {
+    let mut fixture = F::start().await;
+    put(&*fixture.store(), tenant("acme")).await.expect("done");
+    let erasure = AuditEntry {
+        id: 7,
+        at: "2026-11-21T08:00:00.000Z".into(),
+        revision: 1,
+        tenant: "acme".into(),
+        author: "operator".into(),
+        address: None,
+        kind: "erasure".into(),
+        item: "e1".into(),
+        before: None,
+        after: Some(json!({"waiting": false})),
+    };
+    fixture.store().usage_and_audit().expect("books").add_audit(erasure.clone()).await.expect("kept");
+    for _ in 0..2 {
+        let log = audit(&*fixture.store(), Some("acme"), None, 9).await;
+        assert_eq!(log[0], AuditEntry { id: log[0].id, ..erasure.clone() });
+        assert!(log.len() > 1 && log[0].id > log[1].id);
+        fixture.reopen().await;
+    }
+}
+
 pub(crate) async fn the_audit_log_is_read_in_pages_and_per_tenant<F: Fixture>() {
     let fixture = F::start().await;
     for id in ["acme", "beta"] {
