@@ -9,6 +9,7 @@ mod batch;
 mod body;
 mod config;
 mod contact;
+mod draft;
 mod durations;
 mod kept;
 mod metrics;
