@@ -174,7 +174,13 @@ fn each_foreign_library_is_used_only_by_its_owner() {
         ),
         (
             "tokio_postgres",
-            &["service/src/postgres/", "store/src/postgres/", "store/tests/contract/postgres", "history/"],
+            &[
+                "service/src/postgres/",
+                "store/src/postgres/",
+                "store/tests/contract/postgres",
+                "history/src/postgres/",
+                "history/tests/contract/postgres",
+            ],
         ),
         ("chacha20poly1305", &["store/src/seal.rs"]),
         ("reqwest", &["src/cli/client.rs", "tests/"]),

@@ -15,7 +15,7 @@ const SHORTEST: Span = Span(Duration::from_secs(24 * 60 * 60));
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryConfig {
-    /// Empty: in a folder of `data_dir`. `off`: nothing is recorded.
+    /// Empty: beside the store. `postgres://…`: a database. `off`: nothing is recorded.
     pub url: String,
     /// Time that events, deliveries and attempts are kept.
     pub keep: Span,
@@ -30,10 +30,17 @@ impl HistoryConfig {
         self.url != "off"
     }
 
+    /// The URL of a database of its own.
+    pub fn database(&self) -> Option<&str> {
+        let is_database = ["postgres://", "postgresql://"].iter().any(|scheme| self.url.starts_with(scheme));
+        is_database.then_some(&*self.url)
+    }
+
     /// The first key that cannot be used, and why.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
-        if !matches!(&*self.url, "" | "off") {
-            return Err(("history.url", "expected off, or nothing".to_owned()));
+        if !matches!(&*self.url, "" | "off") && self.database().is_none() {
+            // A URL may hold a password, and is not repeated.
+            return Err(("history.url", "expected postgres://user:password@host/database, off, or nothing".to_owned()));
         }
         for (key, time) in [("history.keep", self.keep), ("history.keep_bodies", self.keep_bodies)] {
             if time < SHORTEST {

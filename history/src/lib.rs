@@ -1,5 +1,5 @@
-//! The history seam: what happened to each event and delivery, for people who ask. `sqlite` (a file a day) implements
-//! [`History`] and passes the contract suite (`tests/contract`).
+//! The history seam: what happened to each event and delivery, for people who ask. `sqlite` (a file a day) and `postgres`
+//! (a partition a day) implement [`History`] and pass one contract suite (`tests/contract`).
 //!
 //! History may lag, and may lose records when it must choose: no event or delivery waits for it. What is lost is said
 //! ([`Coverage`]). Records have a day, that of the event's first acceptance, and whole days are dropped.
@@ -9,11 +9,14 @@ mod batch;
 mod body;
 mod config;
 mod contact;
+mod day;
 mod draft;
 mod durations;
+mod item;
 mod kept;
 mod metrics;
 mod names;
+mod postgres;
 mod query;
 mod record;
 mod recorder;
@@ -35,6 +38,7 @@ pub use batch::{BadBatch, Batch, Gap, GapCause};
 pub use config::HistoryConfig;
 pub use contact::{ContactToken, TenantKey, is_number, normalized, token};
 pub use metrics::RecorderMetrics;
+pub use postgres::{HistoryDatabaseError, PostgresHistory};
 pub use query::{Cursor, DeliveryState, Erasure, Filter, InvalidCursor, MAX_PAGE, PageRequest, StatsBy, StatsRequest};
 pub use record::{
     AttemptRecord, EventRecord, MAX_UNMATCHED, OwedDelivery, Post, Record, RecordedDelivery, RecordedVerdict,

@@ -36,6 +36,17 @@ impl Names {
         *self.write() = known;
     }
 
+    /// Knows these as well.
+    pub(crate) fn add_all(&self, more: KnownNames) {
+        let mut known = self.write();
+        known.tenants.extend(more.tenants);
+        known.tenant_names.extend(more.tenant_names);
+        known.endpoint_ids.extend(more.endpoint_ids);
+        for (tenant, endpoints) in more.endpoints {
+            known.endpoints.entry(tenant).or_default().extend(endpoints);
+        }
+    }
+
     pub(crate) fn add_tenant(&self, name: &str, no: i64, key: TenantKey) {
         self.write().add_tenant(name, no, key);
     }

@@ -3,7 +3,7 @@
 use schemas::{DeadReason, OutcomeClass};
 use uuid::Uuid;
 
-use crate::{ContactToken, Post, RecordedDelivery, RecordedVerdict, body, query::DeliveryState};
+use crate::{ContactToken, Post, RecordedVerdict, body, query::DeliveryState};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DeliveryKey {
@@ -69,16 +69,10 @@ impl State {
 }
 
 impl DeliveryRow {
-    pub(crate) fn new(tenant: i64, delivery: &RecordedDelivery) -> Self {
-        Self {
-            id: delivery.id,
-            tenant,
-            accepted_at: delivery.accepted_at,
-            subscriptions: delivery.subscriptions.join(","),
-            run: 1,
-            run_began: delivery.run_began,
-            ..Self::default()
-        }
+    /// A delivery that begins its first life. Times are in unix milliseconds.
+    pub(crate) fn new(id: Uuid, tenant: i64, accepted_at: u64, subscriptions: &[String], run_began: u64) -> Self {
+        let subscriptions = subscriptions.join(",");
+        Self { id, tenant, accepted_at, subscriptions, run: 1, run_began, ..Self::default() }
     }
 
     /// Begins another life, unless it has begun already, or a later one has. True when it is new.
@@ -156,6 +150,18 @@ pub(crate) struct EventRow {
     pub(crate) contact: Option<ContactToken>,
     pub(crate) matched: bool,
     pub(crate) is_erased: bool,
+}
+
+/// An attempt, or an end without one. Times are in unix milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptRow {
+    pub(crate) run_began: i64,
+    pub(crate) number: u32,
+    pub(crate) at: i64,
+    pub(crate) next_due: Option<i64>,
+    pub(crate) deferrals: u32,
+    /// Packed; none for an end without an attempt.
+    pub(crate) post: Option<Vec<u8>>,
 }
 
 /// Leaves of a POST what says nothing of anybody.

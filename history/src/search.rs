@@ -1,5 +1,7 @@
 //! What a filter means: where to look for it, and what is looked at one by one.
 
+use std::ops::ControlFlow;
+
 use uuid::Uuid;
 
 use crate::{
@@ -193,8 +195,56 @@ fn set(field: &mut Option<String>, text: &str) -> bool {
     }
 }
 
+/// A page while it is filled, newest things first.
+pub(crate) struct PageDraft<T> {
+    limit: usize,
+    items: Vec<T>,
+    last: Option<Place>,
+}
+
+impl<T> PageDraft<T> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, items: Vec::new(), last: None }
+    }
+
+    /// Items that are still missing, and one that shows whether there is another page.
+    pub(crate) fn missing(&self) -> usize {
+        self.limit + 1 - self.items.len()
+    }
+
+    /// Adds what several ways found on the next day. Breaks when the page is complete, with where the next one begins.
+    pub(crate) fn add(&mut self, day: Vec<Found<T>>) -> ControlFlow<Option<Cursor>> {
+        let stopped = day.iter().filter_map(|found| found.stopped.clone()).max();
+        let mut items: Vec<_> = day.into_iter().flat_map(|found| found.items).collect();
+        items.sort_by(|(one, _), (other, _)| other.cmp(one));
+        items.dedup_by(|(one, _), (other, _)| one == other);
+        if let Some(stopped) = &stopped {
+            // What another way found beyond it comes on the next page.
+            items.retain(|(place, _)| place >= stopped);
+        }
+        for (place, item) in items {
+            if self.items.len() == self.limit {
+                return ControlFlow::Break(self.last.as_ref().map(Place::cursor));
+            }
+            self.last = Some(place);
+            self.items.push(item);
+        }
+        stopped.map_or(ControlFlow::Continue(()), |stopped| ControlFlow::Break(Some(stopped.cursor())))
+    }
+
+    pub(crate) fn into_items(self) -> Vec<T> {
+        self.items
+    }
+}
+
 /// What a scan of one day found, first things first, and where it stopped for want of budget.
 pub(crate) struct Found<T> {
     pub(crate) items: Vec<(Place, T)>,
     pub(crate) stopped: Option<Place>,
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), stopped: None }
+    }
 }

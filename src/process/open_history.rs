@@ -2,15 +2,29 @@
 
 use std::sync::Arc;
 
-use history::{History, SqliteHistory};
+use history::{History, PostgresHistory, SqliteHistory};
+use store::Location;
 
-use super::data_dir;
+use super::{data_dir, open_store::location};
 use crate::config::Config;
 
-/// History in a folder of `data_dir`.
+/// History in a database, or in a folder of `data_dir`.
 pub(super) async fn open_history(config: &Config) -> anyhow::Result<Arc<dyn History>> {
+    let max_bytes = config.history.max_bytes;
+    if let Some(url) = database(config)? {
+        return Ok(Arc::new(PostgresHistory::open(&url, max_bytes).await?));
+    }
     data_dir::make(&config.data_dir)?;
-    let (folder, max_bytes) = (data_dir::history_folder(&config.data_dir), config.history.max_bytes);
+    let folder = data_dir::history_folder(&config.data_dir);
     let opened = tokio::task::spawn_blocking(move || SqliteHistory::open(&folder, max_bytes)).await?;
     Ok(Arc::new(opened?))
+}
+
+/// The database that is configured for history, or else the store's.
+fn database(config: &Config) -> anyhow::Result<Option<String>> {
+    Ok(match (config.history.database(), location(config)?) {
+        (Some(url), _) => Some(url.to_owned()),
+        (None, Location::Postgres(url)) => Some(url),
+        (None, Location::Folder(_) | Location::Sqlite(_)) => None,
+    })
 }

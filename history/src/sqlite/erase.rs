@@ -6,12 +6,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior::Immediate, params};
 
-use super::{
-    folder::{Day, Part},
-    writer::Writer,
-};
+use super::{folder::Part, writer::Writer};
 use crate::{
     ContactToken, Erased, HistoryError,
+    day::Day,
     row::{blank, pack_post, signed, unpack_post},
 };
 

@@ -6,40 +6,13 @@ use std::{
 };
 
 use rusqlite::Connection;
-use schemas::time::{rfc3339, unix_ms};
 use service::sqlite_file;
 
 use super::{error::HistoryFileError, schema};
-use crate::stats::DAY_MS;
+use crate::day::Day;
 
 /// Endings of the files that SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
-
-/// A day in UTC, counted from 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Day(pub(super) i64);
-
-impl Day {
-    pub(super) fn of(unix_ms: u64) -> Self {
-        Self(i64::try_from(unix_ms / DAY_MS).unwrap_or(i64::MAX))
-    }
-
-    /// Unix milliseconds of its beginning.
-    pub(super) fn began(self) -> u64 {
-        self.0.unsigned_abs().saturating_mul(DAY_MS)
-    }
-
-    /// `2026-11-30`.
-    pub(super) fn name(self) -> String {
-        let mut name = rfc3339(self.began());
-        name.truncate(10);
-        name
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        unix_ms(&format!("{name}T00:00:00Z")).map(Self::of)
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part {

@@ -28,13 +28,13 @@ use uuid::Uuid;
 
 use self::{
     erase::ErasedEvents,
-    folder::{Day, Folder, Part},
+    folder::{Folder, Part},
     read::Reader,
     writer::Writer,
 };
 use crate::{
     Batch, Coverage, DeliveryItem, DeliveryStory, Dropped, Erased, Erasure, EventItem, EventStory, Gap, History,
-    HistoryError, Kept, Page, PageRequest, StatsPoint, StatsRequest, TenantKey, Written,
+    HistoryError, Kept, Page, PageRequest, StatsPoint, StatsRequest, TenantKey, Written, day::Day,
 };
 
 pub use error::HistoryFileError;

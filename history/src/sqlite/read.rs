@@ -1,26 +1,31 @@
 //! Answers, from the files of the days that are meant, newest first. Readers have connections of their own, and never wait for
 //! the writer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use service::sqlite_file;
 use uuid::Uuid;
 
 use super::{
     coverage,
     error::HistoryFileError,
-    folder::{Day, Folder, Part},
+    folder::{Folder, Part},
     rows::{find_delivery, find_event},
     scan::{Scan, deliveries_of},
     stats,
 };
 use crate::{
-    AttemptItem, Coverage, Cursor, DeliveryItem, DeliveryStory, EventItem, EventStory, HistoryError, MAX_PAGE, Page,
-    PageRequest, StatsPoint, StatsRequest, body,
+    Coverage, Cursor, DeliveryItem, DeliveryStory, EventItem, EventStory, HistoryError, MAX_PAGE, Page, PageRequest,
+    StatsPoint, StatsRequest, body,
+    day::Day,
+    item::{delivery_item, event_item, story},
     names::Names,
-    row::{DeliveryKey, DeliveryRow, EventRow, owner_of_bodies, signed, unpack_post},
-    search::{BUDGET, Found, Place, Search},
+    row::{AttemptRow, DeliveryKey, DeliveryRow, EventRow, owner_of_bodies, signed},
+    search::{BUDGET, Found, PageDraft, Place, Search},
     stats::{DAY_MS, Stats},
 };
 
@@ -55,14 +60,14 @@ impl Reader {
         let (found, next) = self.list(asked, |scan, budget| scan.deliveries(budget))?;
         let items = found.into_iter().map(|(day, (event, key, row))| {
             let file = self.open(day, Part::Records)?;
-            self.delivery_item(file.connection()?, &event, &key, &row)
+            self.delivery_item(file.connection()?, event, &key, &row)
         });
         Ok(Page { items: items.collect::<Result<_, _>>()?, next })
     }
 
     pub(super) fn events(&self, asked: &PageRequest) -> Result<Page<EventItem>, HistoryError> {
         let (found, next) = self.list(asked, |scan, budget| scan.events(budget))?;
-        Ok(Page { items: found.into_iter().map(|(_, event)| self.event_item(&event)).collect(), next })
+        Ok(Page { items: found.into_iter().map(|(_, event)| event_item(&self.names, event)).collect(), next })
     }
 
     /// Collects a page over all ways and days, newest first.
@@ -75,7 +80,7 @@ impl Reader {
         let limit = asked.limit.clamp(1, MAX_PAGE);
         let ways = Search::of(&asked.filter, &self.names);
         let after = asked.after.as_ref().and_then(Place::read);
-        let (mut page, mut last, mut budget) = (Vec::new(), None, BUDGET);
+        let (mut page, mut budget) = (PageDraft::new(limit), BUDGET);
         let mut days = self.folder.days(Part::Records)?;
         days.reverse();
         for day in days {
@@ -83,35 +88,20 @@ impl Reader {
             if after.as_ref().is_some_and(|after| began > after.accepted_at) {
                 continue;
             }
-            let mut items = Vec::new();
-            let mut stopped: Option<Place> = None;
+            let mut all = Vec::new();
             for search in ways.iter().filter(|way| way.touches(began, ended)) {
                 let Some(file) = self.open_if_there(day, Part::Records)? else { continue };
-                // One more shows whether there is another page.
-                let limit = limit + 1 - page.len();
+                let limit = page.missing();
                 let scanned = Scan { file: file.connection()?, search, after: after.as_ref(), limit };
-                let found = scan(&scanned, &mut budget)?;
-                items.extend(found.items);
-                stopped = stopped.max(found.stopped);
+                let Found { items, stopped } = scan(&scanned, &mut budget)?;
+                let items = items.into_iter().map(|(place, item)| (place, (day, item))).collect();
+                all.push(Found { items, stopped });
             }
-            items.sort_by(|(one, _), (other, _)| other.cmp(one));
-            items.dedup_by(|(one, _), (other, _)| one == other);
-            if let Some(stopped) = &stopped {
-                // What another way found beyond it comes on the next page.
-                items.retain(|(place, _)| place >= stopped);
-            }
-            for (place, item) in items {
-                if page.len() == limit {
-                    return Ok((page, last.map(|place: Place| place.cursor())));
-                }
-                last = Some(place);
-                page.push((day, item));
-            }
-            if let Some(stopped) = stopped {
-                return Ok((page, Some(stopped.cursor())));
+            if let ControlFlow::Break(next) = page.add(all) {
+                return Ok((page.into_items(), next));
             }
         }
-        Ok((page, None))
+        Ok((page.into_items(), None))
     }
 
     pub(super) fn delivery(&self, tenant: &str, id: Uuid) -> Result<Option<DeliveryStory>, HistoryError> {
@@ -128,18 +118,10 @@ impl Reader {
             else {
                 continue;
             };
-            let attempts = attempts(connection, &key, &row)?;
+            let is_erased = event.is_erased;
             let body = row.shape.map(|shape| self.body(day, &event, shape)).transpose()?.flatten();
-            let request_headers = attempts.last().map(|last| last.post.request_headers.clone()).unwrap_or_default();
-            let matched_by = row.subscriptions.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
-            return Ok(Some(DeliveryStory {
-                delivery: self.delivery_item(connection, &event, &key, &row)?,
-                attempts,
-                body,
-                request_headers,
-                matched_by,
-                erased: event.is_erased,
-            }));
+            let item = self.delivery_item(connection, event, &key, &row)?;
+            return Ok(Some(DeliveryStory { body, ..story(item, &row, attempts(connection, &key)?, is_erased) }));
         }
         Ok(None)
     }
@@ -156,12 +138,12 @@ impl Reader {
             let Some((no, unmatched, shape)) = found.optional()? else { continue };
             let Some(event) = find_event(connection, no)? else { continue };
             let deliveries = deliveries_of(connection, no)?;
-            let items = deliveries.iter().map(|(key, row)| self.delivery_item(connection, &event, key, row));
+            let items = deliveries.iter().map(|(key, row)| self.delivery_item(connection, event.clone(), key, row));
             return Ok(Some(EventStory {
-                event: self.event_item(&event),
                 body: shape.map(|shape| self.body(day, &event, shape)).transpose()?.flatten(),
                 unmatched: unmatched.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
                 deliveries: items.collect::<Result<_, _>>()?,
+                event: event_item(&self.names, event),
             }));
         }
         Ok(None)
@@ -199,50 +181,15 @@ impl Reader {
         Ok(position.map(i64::unsigned_abs))
     }
 
-    fn event_item(&self, event: &EventRow) -> EventItem {
-        let event = event.clone();
-        EventItem {
-            tenant: self.names.tenant_name(event.tenant).unwrap_or_default(),
-            id: event.id,
-            event_type: event.event_type,
-            source: event.source,
-            accepted_at: event.accepted_at,
-            occurred_at: event.occurred_at,
-            channel_id: event.channel,
-            queue_id: event.queue,
-            ticket_id: event.ticket,
-            protocol: event.protocol,
-            matched: event.matched,
-        }
-    }
-
     fn delivery_item(
         &self,
         file: &Connection,
-        event: &EventRow,
+        event: EventRow,
         key: &DeliveryKey,
         row: &DeliveryRow,
     ) -> Result<DeliveryItem, HistoryError> {
-        let last = row.last.map(|(run, number)| attempt(file, key, row, run, number)).transpose()?.flatten();
-        Ok(DeliveryItem {
-            tenant: self.names.tenant_name(event.tenant).unwrap_or_default(),
-            id: row.id,
-            event_id: event.id.clone(),
-            event_type: event.event_type.clone(),
-            endpoint_id: self.names.endpoint_id(key.endpoint),
-            part: key.part.clone(),
-            state: row.state.shown(),
-            reason: row.reason,
-            accepted_at: event.accepted_at,
-            attempt_count: row.attempts,
-            run: row.run,
-            last,
-            next_due: row.next_due,
-            channel_id: event.channel.clone(),
-            queue_id: event.queue.clone(),
-            ticket_id: event.ticket.clone(),
-            protocol: event.protocol.clone(),
-        })
+        let last = row.last.map(|(run, number)| attempt(file, key, run, number)).transpose()?.flatten();
+        Ok(delivery_item(&self.names, event, key, row, last))
     }
 
     fn body(&self, day: Day, event: &EventRow, shape: body::Shape) -> Result<Option<bytes::Bytes>, HistoryError> {
@@ -311,56 +258,29 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// The attempts of a delivery, in the order in which they were made. Its lives are numbered by when they began.
-fn attempts(file: &Connection, key: &DeliveryKey, row: &DeliveryRow) -> Result<Vec<AttemptItem>, HistoryError> {
+/// The attempts of a delivery, in the order in which they were made.
+fn attempts(file: &Connection, key: &DeliveryKey) -> Result<Vec<AttemptRow>, HistoryError> {
     let select = "SELECT run_began, number, at, next_due, deferrals, post FROM attempts
         WHERE event = ?1 AND endpoint = ?2 AND part = ?3 ORDER BY run_began, number";
     let mut select = file.prepare_cached(select)?;
-    let mut rows = select.query((key.event, key.endpoint, &key.part))?;
-    let (mut attempts, mut runs) = (Vec::new(), Vec::new());
-    while let Some(found) = rows.next()? {
-        let began: i64 = found.get(0)?;
-        if runs.last() != Some(&began) {
-            runs.push(began);
-        }
-        let post: Option<Vec<u8>> = found.get(5)?;
-        let Some(post) = post.as_deref().and_then(unpack_post) else { continue };
-        attempts.push((
-            runs.len(),
-            AttemptItem {
-                run: 0,
-                number: found.get(1)?,
-                at: found.get::<_, i64>(2)?.unsigned_abs(),
-                post,
-                next_due: found.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
-                deferrals: found.get(4)?,
-            },
-        ));
-    }
-    // Lives of which no attempt is known are the first ones.
-    let last_run = runs.last().map_or(0, |began| began.unsigned_abs());
-    let waits = u32::from(last_run < row.run_began);
-    let unknown = row.run.saturating_sub(waits).saturating_sub(runs.len() as u32);
-    Ok(attempts.into_iter().map(|(rank, item)| AttemptItem { run: unknown + rank as u32, ..item }).collect())
+    let rows = select.query_map((key.event, key.endpoint, &key.part), read_attempt)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn attempt(
-    file: &Connection,
-    key: &DeliveryKey,
-    row: &DeliveryRow,
-    run: u64,
-    number: u32,
-) -> Result<Option<AttemptItem>, HistoryError> {
-    let select = "SELECT at, next_due, deferrals, post FROM attempts
+fn attempt(file: &Connection, key: &DeliveryKey, run: u64, number: u32) -> Result<Option<AttemptRow>, HistoryError> {
+    let select = "SELECT run_began, number, at, next_due, deferrals, post FROM attempts
         WHERE event = ?1 AND endpoint = ?2 AND part = ?3 AND run_began = ?4 AND number = ?5";
     let mut select = file.prepare_cached(select)?;
-    let found = select.query_row((key.event, key.endpoint, &key.part, signed(run), number), |found| {
-        let next_due = found.get::<_, Option<i64>>(1)?.map(i64::unsigned_abs);
-        Ok((found.get::<_, i64>(0)?.unsigned_abs(), next_due, found.get(2)?, found.get::<_, Option<Vec<u8>>>(3)?))
-    });
-    let Some((at, next_due, deferrals, post)) = found.optional()? else { return Ok(None) };
-    // The last attempt is of the present life, or of the one before it.
-    let run = if run == row.run_began { row.run } else { row.run.saturating_sub(1) };
-    let post = post.as_deref().and_then(unpack_post);
-    Ok(post.map(|post| AttemptItem { run, number, at, post, next_due, deferrals }))
+    Ok(select.query_row((key.event, key.endpoint, &key.part, signed(run), number), read_attempt).optional()?)
+}
+
+fn read_attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
+    Ok(AttemptRow {
+        run_began: row.get(0)?,
+        number: row.get(1)?,
+        at: row.get(2)?,
+        next_due: row.get(3)?,
+        deferrals: row.get(4)?,
+        post: row.get(5)?,
+    })
 }

@@ -1,4 +1,4 @@
-//! Writing batches. All records of one delivery are applied to its row in memory, and the row is written once.
+//! Writing batches.
 //!
 //! A batch takes a transaction for each day and file: the records of a day with their counts, then its bodies, and the
 //! position last. A crash in between repeats the batch, and what is written already is recognised by its key.
@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior::Immediate, params};
 
 use super::{
-    folder::{Day, Part},
+    folder::Part,
     names,
     rows::{find_delivery, put_delivery},
     writer::Writer,
 };
 use crate::{
     Batch, HistoryError, Record, Written,
-    draft::{self, CountKey, DayRows, Drafted, KnownEvent, NewAttempt, NewBody, NewEvent, Numbered},
+    day::Day,
+    draft::{CountKey, DayRows, KnownEvent, NewBody, NewEvent, NumberedRecord, draft},
     durations::Durations,
     names::Names,
-    row::{DeliveryKey, DeliveryRow, signed},
+    row::{AttemptRow, DeliveryKey, DeliveryRow, owner_of_bodies, signed},
     share::{Keeps, keeps},
 };
 
@@ -26,7 +27,7 @@ impl Writer {
     pub(super) fn write(&mut self, batch: Batch, position: Option<u64>, oldest: Day) -> Result<Written, HistoryError> {
         let Batch { process, covers_until, ends, gaps, records } = batch;
         let mut written = Written::default();
-        let mut by_day: BTreeMap<Day, Vec<Numbered>> = BTreeMap::new();
+        let mut by_day: BTreeMap<Day, Vec<NumberedRecord>> = BTreeMap::new();
         for (day, numbered) in self.numbered(records)? {
             match day < oldest {
                 true => written.too_old += 1,
@@ -56,7 +57,7 @@ impl Writer {
     }
 
     /// Gives the tenants and endpoints of records their numbers.
-    fn numbered(&mut self, records: Vec<Record>) -> Result<Vec<(Day, Numbered)>, HistoryError> {
+    fn numbered(&mut self, records: Vec<Record>) -> Result<Vec<(Day, NumberedRecord)>, HistoryError> {
         let transaction = self.meta.transaction_with_behavior(Immediate)?;
         let numbered = records.into_iter().map(|record| number(&self.names, &transaction, record)).collect();
         let numbered: Result<Vec<_>, HistoryError> = match numbered {
@@ -80,33 +81,33 @@ impl Writer {
         Ok(numbered)
     }
 
-    fn write_day(&mut self, day: Day, records: Vec<Numbered>, written: &mut Written) -> Result<(), HistoryError> {
+    fn write_day(&mut self, day: Day, records: Vec<NumberedRecord>, written: &mut Written) -> Result<(), HistoryError> {
         let names = self.names.clone();
         let connection = self.files.connection(day, Part::Records)?;
         let transaction = connection.transaction_with_behavior(Immediate)?;
-        let drafted = draft::apply(&mut FileRows(&transaction), &names, records, written)?;
-        for (key, row) in &drafted.deliveries {
+        let changes = draft(&mut DayFile { file: &transaction, names: &names }, records, written)?;
+        for (key, row) in &changes.deliveries {
             put_delivery(&transaction, key, row)?;
         }
-        for (key, (count, durations)) in drafted.counts {
+        for (key, (count, durations)) in changes.counts {
             add_count(&transaction, key, count, durations)?;
         }
-        let Drafted { bodies, bytes, .. } = drafted;
         transaction.commit()?;
-        if !bodies.is_empty() {
+        if !changes.bodies.is_empty() {
             let connection = self.files.connection(day, Part::Bodies)?;
             let transaction = connection.transaction_with_behavior(Immediate)?;
-            for NewBody { event, shape, of, packed } in bodies {
+            for NewBody { event, tenant, event_id, shape, packed, .. } in changes.bodies {
                 let insert = "INSERT OR IGNORE INTO bodies (event, shape, of, body) VALUES (?1, ?2, ?3, ?4)";
+                let of = owner_of_bodies(tenant, &event_id);
                 transaction.prepare_cached(insert)?.execute(params![event, shape, of, packed])?;
             }
             transaction.commit()?;
         }
-        self.add_kept(day, &bytes)
+        self.add_kept(day, &changes.bytes)
     }
 }
 
-fn number(known: &Names, meta: &Transaction<'_>, record: Record) -> Result<(Day, Numbered), HistoryError> {
+fn number(known: &Names, meta: &Transaction<'_>, record: Record) -> Result<(Day, NumberedRecord), HistoryError> {
     let (tenant, key) = names::tenant_or_new(meta, known, record.tenant())?;
     match &record {
         Record::Event(event) => {
@@ -118,33 +119,45 @@ fn number(known: &Names, meta: &Transaction<'_>, record: Record) -> Result<(Day,
         Record::Run(run) => _ = names::endpoint_or_new(meta, known, tenant, &run.delivery.endpoint_id)?,
     }
     let day = Day::of(record.accepted_at());
-    Ok((day, Numbered { record, tenant, key, keeps: Keeps::Everything }))
+    Ok((day, NumberedRecord { record, tenant, key, keeps: Keeps::Everything }))
 }
 
-/// The rows in a day's file.
-struct FileRows<'a>(&'a Transaction<'a>);
+/// The file of a day, in a transaction.
+struct DayFile<'a> {
+    file: &'a Transaction<'a>,
+    names: &'a Names,
+}
 
-impl DayRows for FileRows<'_> {
-    fn event(&mut self, tenant: i64, id: &str) -> Result<Option<KnownEvent>, HistoryError> {
+impl DayRows for DayFile<'_> {
+    fn endpoint(&self, tenant: i64, id: &str) -> Result<i64, HistoryError> {
+        self.names.endpoint(tenant, id).ok_or_else(|| HistoryError("an endpoint has no number".to_owned()))
+    }
+
+    fn find_event(&mut self, tenant: i64, id: &str) -> Result<Option<KnownEvent>, HistoryError> {
         let select = "SELECT no, is_whole, is_erased FROM events WHERE id = ?1 AND tenant = ?2";
-        let found = self.0.prepare_cached(select)?.query_row(params![id, tenant], |row| {
+        let mut select = self.file.prepare_cached(select)?;
+        let found = select.query_row(params![id, tenant], |row| {
             Ok(KnownEvent { no: row.get(0)?, is_whole: row.get(1)?, is_erased: row.get(2)? })
         });
         Ok(found.optional()?)
     }
 
-    fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<i64, HistoryError> {
+    fn find_delivery(&mut self, key: &DeliveryKey) -> Result<Option<DeliveryRow>, HistoryError> {
+        find_delivery(self.file, key)
+    }
+
+    fn insert_event(&mut self, event: NewEvent) -> Result<i64, HistoryError> {
         let insert = "INSERT INTO events
             (tenant, id, type, source, accepted_at, occurred_at, channel, queue, ticket, protocol, contact, matched,
              unmatched, shape, is_whole, is_erased)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0)";
-        self.0.prepare_cached(insert)?.execute(params![
+        self.file.prepare_cached(insert)?.execute(params![
             event.tenant,
             event.id,
             event.event_type,
             event.source,
-            signed(event.accepted_at),
-            signed(event.occurred_at),
+            event.accepted_at,
+            event.occurred_at,
             event.channel,
             event.queue,
             event.ticket,
@@ -155,16 +168,16 @@ impl DayRows for FileRows<'_> {
             event.shape,
             event.is_whole,
         ])?;
-        Ok(self.0.last_insert_rowid())
+        Ok(self.file.last_insert_rowid())
     }
 
-    fn fill_event(&mut self, no: i64, event: &NewEvent<'_>) -> Result<(), HistoryError> {
+    fn fill_event(&mut self, no: i64, event: NewEvent) -> Result<(), HistoryError> {
         let update = "UPDATE events SET source = ?2, occurred_at = ?3, channel = ?4, queue = ?5, ticket = ?6,
             protocol = ?7, contact = ?8, unmatched = ?9, shape = ?10, is_whole = 1 WHERE no = ?1";
-        self.0.prepare_cached(update)?.execute(params![
+        self.file.prepare_cached(update)?.execute(params![
             no,
             event.source,
-            signed(event.occurred_at),
+            event.occurred_at,
             event.channel,
             event.queue,
             event.ticket,
@@ -176,25 +189,20 @@ impl DayRows for FileRows<'_> {
         Ok(())
     }
 
-    fn delivery(&mut self, key: &DeliveryKey) -> Result<Option<DeliveryRow>, HistoryError> {
-        find_delivery(self.0, key)
-    }
-
-    fn insert_attempt(&mut self, attempt: NewAttempt<'_>) -> Result<bool, HistoryError> {
+    fn insert_attempt(&mut self, key: &DeliveryKey, attempt: AttemptRow) -> Result<bool, HistoryError> {
         let insert =
             "INSERT OR IGNORE INTO attempts (event, endpoint, part, run_began, number, at, next_due, deferrals, post)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let NewAttempt { key, run_began, number, at, next_due, deferrals, post } = attempt;
-        let inserted = self.0.prepare_cached(insert)?.execute(params![
+        let inserted = self.file.prepare_cached(insert)?.execute(params![
             key.event,
             key.endpoint,
             key.part,
-            signed(run_began),
-            number,
-            signed(at),
-            next_due.map(signed),
-            deferrals,
-            post
+            attempt.run_began,
+            attempt.number,
+            attempt.at,
+            attempt.next_due,
+            attempt.deferrals,
+            attempt.post,
         ])?;
         Ok(inserted > 0)
     }

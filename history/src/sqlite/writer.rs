@@ -6,10 +6,10 @@ use rusqlite::{Connection, params};
 
 use super::{
     error::HistoryFileError,
-    folder::{Day, Folder, Part},
+    folder::{Folder, Part},
     names, schema,
 };
-use crate::{Dropped, HistoryError, kept::KeptBytes, names::Names, row::signed};
+use crate::{Dropped, HistoryError, day::Day, kept::KeptBytes, names::Names, row::signed};
 
 /// Files of days that are open at once, at 16 MiB of pages each. Records are of today and the days before.
 const OPEN_FILES: usize = 8;

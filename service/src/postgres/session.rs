@@ -19,6 +19,7 @@ use tokio::{
 };
 use tokio_postgres::{
     AsyncMessage, Client, Connection, NoTls, Row, Socket,
+    binary_copy::BinaryCopyInWriter,
     types::{ToSql, Type},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -75,6 +76,28 @@ impl PostgresSession {
     /// Runs a statement that returns no rows, and returns how many it changed.
     pub async fn execute(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, DatabaseError> {
         self.limited(limit, self.client.execute_typed(sql, given)).await
+    }
+
+    /// Copies rows into a table in binary form. `values` makes a row's columns, in the order of the table.
+    pub async fn copy_in<R, const N: usize>(
+        &self,
+        limit: Duration,
+        table: &str,
+        rows: &[R],
+        values: impl for<'r> Fn(&'r R) -> [&'r (dyn ToSql + Sync); N],
+    ) -> Result<(), DatabaseError> {
+        let copied = async {
+            let columns = self.client.prepare(&format!("SELECT * FROM {table}")).await?;
+            let types: Vec<_> = columns.columns().iter().map(|column| column.type_().clone()).collect();
+            let sink = self.client.copy_in(&format!("COPY {table} FROM STDIN (FORMAT binary)")).await?;
+            let writer = BinaryCopyInWriter::new(sink, &types);
+            tokio::pin!(writer);
+            for row in rows {
+                writer.as_mut().write(&values(row)).await?;
+            }
+            writer.finish().await
+        };
+        self.limited(limit, copied).await.map(drop)
     }
 
     /// Returns what cancels the statement that is under way.

@@ -20,6 +20,7 @@ macro_rules! suite {
             stories: a_delivery_to_another_endpoint_brings_its_body,
             stories: each_shape_of_an_event_is_its_own_body,
             stories: everything_is_there_after_a_restart,
+            stories: no_text_of_an_event_stops_what_comes_after_it,
             lists: each_filter_finds_what_it_names,
             lists: pages_together_are_the_list_across_days,
             lists: a_search_finds_any_id,

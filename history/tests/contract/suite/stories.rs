@@ -1,6 +1,6 @@
 //! What became of one event, and of one delivery.
 
-use history::{DeliveryState, Record, RecordedVerdict, RunRecord};
+use history::{DeliveryState, Filter, Record, RecordedVerdict, RunRecord};
 use schemas::{DeadReason, OutcomeClass};
 
 use crate::{fixture::Fixture, records::*};
@@ -151,4 +151,26 @@ pub(crate) async fn everything_is_there_after_a_restart(mut fixture: Box<dyn Fix
     let filter = history::Filter { contact: Some("551199990001".into()), ..acme() };
     assert_eq!(found(&*history, filter).await, ["e1"], "the tenant's key is the same");
     assert_eq!(write(&*history, vec![delivered("e1", TODAY, 1, "crm")]).await.repeated, 1);
+}
+
+pub(crate) async fn no_text_of_an_event_stops_what_comes_after_it(fixture: Box<dyn Fixture>) {
+    let history = fixture.history();
+    let (zero, long) = ("10\u{0}03".to_owned(), "é".repeat(20_000));
+    let mut strange = to(bare("strange", TODAY), &["crm"]);
+    (strange.ticket_id, strange.protocol, strange.contact) =
+        (Some(zero.clone()), Some(long.clone()), Some(zero.clone()));
+    (strange.channel_id, strange.source) = (Some(zero.clone()), zero.clone());
+    let mut distant = bare("distant", TODAY);
+    (distant.accepted_at, distant.occurred_at) = (u64::MAX, u64::MAX);
+    write(&*history, vec![record(strange), record(distant), record(bare("plain", TODAY + 1))]).await;
+    assert_eq!(events(&*history, Filter { until: Some(TODAY + DAY), ..acme() }, 10).await, ["plain", "strange"]);
+    for filter in [
+        Filter { ticket_id: Some(zero.clone()), ..acme() },
+        Filter { protocol: Some(long.clone()), ..acme() },
+        Filter { contact: Some(zero.clone()), ..acme() },
+        Filter { q: Some(zero.clone()), ..acme() },
+    ] {
+        assert_eq!(found(&*history, filter.clone()).await, ["strange"], "{filter:?}");
+    }
+    assert_eq!(history.event(ACME, "\u{0}").await.expect("an answer"), None);
 }
