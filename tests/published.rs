@@ -170,6 +170,7 @@ fn each_foreign_library_is_used_only_by_its_owner() {
                 "broker/tests/contract/sqlite",
                 "store/src/sqlite/",
                 "history/src/sqlite/",
+                "tests/erasing.rs",
             ],
         ),
         (

@@ -382,6 +382,7 @@ mod tests {
         let expected = [
             ("carteiro.v1.park", Evidence::Record),
             ("carteiro.v1.dead", Evidence::Record),
+            ("carteiro.v1.history", Evidence::NoReturn),
             ("carteiro.v1.ingest", Evidence::Passage),
             ("carteiro.v1.canary", Evidence::NoReturn),
             ("carteiro.v1.delay.1s", Evidence::Passage),
