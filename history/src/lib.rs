@@ -26,6 +26,8 @@ mod share;
 mod sqlite;
 mod stats;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -55,6 +57,10 @@ pub trait History: Send + Sync {
     /// Writes what a process recorded, with the position in the stream after it: after a crash the position is never ahead of
     /// the records. Records of days before that of `oldest` (unix milliseconds) are counted, and not written.
     fn write(&self, batch: Batch, position: Option<u64>, oldest: u64) -> BoxFuture<'_, Result<Written, HistoryError>>;
+
+    /// Takes the right to write what the stream has, or renews it, for so long: one process at a time needs to. False while
+    /// another one has it. With no time, it is given up.
+    fn lease<'a>(&'a self, holder: &'a str, time: Duration) -> BoxFuture<'a, Result<bool, HistoryError>>;
 
     /// The position in the stream after the last batch that was written with one.
     fn position(&self) -> BoxFuture<'_, Result<Option<u64>, HistoryError>>;

@@ -72,14 +72,15 @@ impl HistoryTasks {
             }
         };
         let metrics = RecorderMetrics::register(&shared.registry)?;
-        let (recorder, task) = Recorder::new(process, sink, shared.clock.clone(), metrics, stop.clone());
+        let (recorder, task) = Recorder::new(process.clone(), sink, shared.clock.clone(), metrics, stop.clone());
         (tasks.recorder, tasks.recording) = (recorder, Some(tokio::spawn(task.run())));
         if roles.control {
             let history = open_history(config).await.context(Exit::Config)?;
             let (clock, metrics) = (shared.clock.clone(), HistoryMetrics::register(&shared.registry)?);
             let keep_ms = schemas::time::millis(config.history.keep.0);
             let (written, counted) = (history.clone(), metrics.clone());
-            let writer = HistoryWriter { history: written, keep_ms, clock: clock.clone(), metrics: counted, stop };
+            let writer =
+                HistoryWriter { history: written, process, keep_ms, clock: clock.clone(), metrics: counted, stop };
             let (store, config) = (shared.store.clone(), config.history.clone());
             let upkeep = HistoryUpkeep { history: history.clone(), store, config, clock, metrics };
             tasks.history = Some(history);

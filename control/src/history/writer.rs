@@ -8,13 +8,19 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use history::{Batch, Gap, GapCause, History, HistoryError, SIGN_OF_LIFE, Written};
 use schemas::time::millis;
 use service::Clock;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::HistoryMetrics;
 
 /// Pause after a failed write or read.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time for which one process may write what the stream has, and time after which it is renewed.
+const LEASE_TIME: Duration = Duration::from_secs(10);
+const RENEW_AFTER: Duration = Duration::from_secs(3);
 /// Longest silence of a process that has not ended: several signs of life.
 const SILENCE: Duration = Duration::from_secs(60);
 /// What a process may have recorded after the last that it handed over, in milliseconds.
@@ -33,6 +39,8 @@ pub enum HistoryInput {
 
 pub struct HistoryWriter {
     pub history: Arc<dyn History>,
+    /// Id of this process, among those that may write.
+    pub process: String,
     /// Age in milliseconds from which on records are not written any more.
     pub keep_ms: u64,
     pub clock: Clock,
@@ -50,6 +58,8 @@ impl HistoryWriter {
                     () = self.follow(&follow) => {}
                     () = self.stop.cancelled() => {}
                 }
+                // Another one need not wait for its end.
+                let _ = self.history.lease(&self.process, Duration::ZERO).await;
             }
         }
     }
@@ -64,12 +74,27 @@ impl HistoryWriter {
         }
     }
 
+    /// Writes what the stream has while this process holds the lease.
     async fn follow(&self, follow: &FollowHistory) -> ! {
         let mut has_failed = false;
         loop {
+            if !self.until_done(|| self.history.lease(&self.process, LEASE_TIME)).await {
+                sleep(RETRY).await;
+                continue;
+            }
+            let mut renewed_at = Instant::now();
             let position = self.until_done(|| self.history.position()).await;
             let mut batches = follow(position.map_or(0, |position| position + 1));
-            while let Some(batch) = batches.next().await {
+            loop {
+                let next = timeout_at(renewed_at + RENEW_AFTER, batches.next()).await;
+                if renewed_at.elapsed() >= RENEW_AFTER {
+                    if !self.until_done(|| self.history.lease(&self.process, LEASE_TIME)).await {
+                        break;
+                    }
+                    renewed_at = Instant::now();
+                }
+                let Ok(next) = next else { continue };
+                let Some(batch) = next else { break };
                 match batch {
                     Ok(batch) => {
                         has_failed = false;

@@ -21,6 +21,7 @@ const TABLE: &str =
 const STEPS: &[&str] = &[r#"
     CREATE TABLE meta (one INT PRIMARY KEY CHECK (one = 1), format BIGINT NOT NULL, forgotten BIGINT NOT NULL);
     INSERT INTO meta VALUES (1, 1, 0);
+    CREATE TABLE lease (one INT PRIMARY KEY CHECK (one = 1), holder TEXT NOT NULL, expires_at TIMESTAMPTZ NOT NULL);
     CREATE TABLE position (stream INT PRIMARY KEY CHECK (stream = 0), value BIGINT NOT NULL);
     CREATE TABLE tenants (no BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT COLLATE "C" UNIQUE,
                           key BYTEA NOT NULL);

@@ -11,6 +11,7 @@ mod erase;
 mod error;
 mod insert;
 mod known;
+mod lease;
 mod migrations;
 mod names;
 mod read;
@@ -229,6 +230,11 @@ impl History for PostgresHistory {
             .boxed()
         });
         written.boxed()
+    }
+
+    fn lease<'a>(&'a self, holder: &'a str, time: Duration) -> BoxFuture<'a, Result<bool, HistoryError>> {
+        let holder = holder.to_owned();
+        self.0.writing.run(move |session| async move { lease::take(session, &holder, time).await }.boxed()).boxed()
     }
 
     fn position(&self) -> BoxFuture<'_, Result<Option<u64>, HistoryError>> {

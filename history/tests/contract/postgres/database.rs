@@ -147,3 +147,16 @@ async fn tables_of_a_later_version_are_refused() {
     let refused = PostgresHistory::open(&database.url, MAX_BYTES).await.map(drop);
     let Err(HistoryDatabaseError::Newer { found: 99, .. }) = refused else { panic!("{refused:?}") };
 }
+
+#[tokio::test]
+async fn one_process_at_a_time_has_the_lease() {
+    let database = Database::start().await;
+    let (near, far) = (database.open().await, database.open().await);
+    let long = std::time::Duration::from_secs(3_600);
+    assert!(near.lease("near", long).await.expect("an answer"));
+    assert!(near.lease("near", long).await.expect("an answer"), "it is renewed");
+    assert!(!far.lease("far", long).await.expect("an answer"));
+    assert!(near.lease("near", std::time::Duration::ZERO).await.expect("an answer"), "it is given up");
+    assert!(far.lease("far", long).await.expect("an answer"));
+    assert!(!near.lease("near", long).await.expect("an answer"));
+}
