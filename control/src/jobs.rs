@@ -91,12 +91,12 @@ impl RunningJob {
     fn new(job: Job, spec: ReplaySpec) -> Self {
         let (replayed, skipped, position) = (job.done, job.skipped, ReplayPosition::read(&job.position));
         let progress = ReplayProgress { replayed, skipped, position };
-        let (progress, stored) = (Mutex::new(progress), Mutex::new(Some(progress)));
+        let (progress, stored) = (Mutex::new(progress.clone()), Mutex::new(Some(progress)));
         Self { job, spec, stop: CancellationToken::new(), progress, stored, end: OnceLock::new() }
     }
 
     pub(crate) fn progress(&self) -> ReplayProgress {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn note(&self, progress: ReplayProgress) {
@@ -106,11 +106,11 @@ impl RunningJob {
     /// The progress, unless that is stored already.
     fn unstored(&self) -> Option<ReplayProgress> {
         let progress = self.progress();
-        let stored = *self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        (stored != Some(progress)).then_some(progress)
+        let is_stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&progress);
+        (!is_stored).then_some(progress)
     }
 
-    fn note_stored(&self, progress: ReplayProgress) {
+    pub(crate) fn note_stored(&self, progress: ReplayProgress) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
     }
 }
@@ -279,7 +279,7 @@ impl<'a> JobRunner<'a> {
                 skipped: progress.skipped,
             });
             self.state.record_progress(progress.collect()).await?;
-            unstored.iter().for_each(|(run, progress)| run.note_stored(*progress));
+            unstored.into_iter().for_each(|(run, progress)| run.note_stored(progress));
         }
         for (run, end) in ended {
             if end == ReplayEnd::Done {

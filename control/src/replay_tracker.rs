@@ -1,9 +1,10 @@
 //! How far a replay is: what became of its dead letters, and where it goes on after a restart.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Where a replay goes on. Its row keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReplayPosition {
     /// Offset of the first dead letter that is not handled for sure: all before it are.
     pub(crate) next: u64,
@@ -11,9 +12,13 @@ pub(crate) struct ReplayPosition {
     pub(crate) replayed: u64,
     /// How many before `next` were skipped.
     pub(crate) skipped: u64,
+    /// Of a replay from history: acceptance in unix milliseconds, and id, of the last delivery that is handled. They are handled
+    /// in the order of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handled: Option<(u64, Uuid)>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReplayProgress {
     /// Dead letters that were published again.
     pub(crate) replayed: u64,
@@ -64,7 +69,7 @@ impl ReplayTracker {
     }
 
     pub(crate) fn progress(&self) -> ReplayProgress {
-        self.progress
+        self.progress.clone()
     }
 
     /// Notes that a dead letter begins. Open ones before it that have not begun are not in the log any more.
@@ -106,7 +111,7 @@ mod tests {
     use super::*;
 
     fn at(next: u64, replayed: u64, skipped: u64) -> ReplayPosition {
-        ReplayPosition { next, replayed, skipped }
+        ReplayPosition { next, replayed, skipped, handled: None }
     }
 
     fn open(offsets: &[u64]) -> Vec<(u64, LetterState)> {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress,
+    history::HistoryReplay,
     jobs::RunningJob,
     log_search::read_ranges,
     log_turns::{LogsInTurns, REQUEST_TIME},
@@ -19,12 +20,22 @@ use crate::{
     replay_tracker::{LetterState, ReplayPosition, ReplayTracker},
 };
 
+/// What replays are of, where they do not say it.
+pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// The kind of these jobs.
 pub(crate) const REPLAY: &str = "replay";
 
 /// What a replay was asked for, as its row keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ReplaySpec {
+#[serde(untagged)]
+pub(crate) enum ReplaySpec {
+    History(HistoryReplay),
+    DeadLetters(DeadLetterReplay),
+}
+
+/// A replay of dead letters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeadLetterReplay {
     pub(crate) filter: DeadLetterFilter,
     /// Starts a second.
     pub(crate) rate: Rate,
@@ -63,7 +74,9 @@ pub(crate) struct ReplayView<'a> {
     skipped: u64,
     started_at: String,
     ended_at: Option<String>,
+    from: String,
     filter: serde_json::Value,
+    to_endpoint_id: Option<String>,
 }
 
 fn state<S: Serializer>(state: &JobState, serializer: S) -> Result<S::Ok, S::Error> {
@@ -83,7 +96,9 @@ impl<'a> ReplayView<'a> {
             skipped: newer.map_or(job.skipped, |newer| newer.skipped),
             started_at: rfc3339(job.started_at),
             ended_at: job.ended_at.map(rfc3339),
+            from: spec["from"].as_str().unwrap_or(DEAD_LETTERS).to_owned(),
             filter: spec["filter"].clone(),
+            to_endpoint_id: spec["to_endpoint_id"].as_str().map(str::to_owned),
         }
     }
 }
@@ -130,7 +145,6 @@ impl Control {
         filter: DeadLetterFilter,
         rate: Option<Rate>,
     ) -> Result<Job, NotStarted> {
-        let state = self.control_state()?;
         let (matched, end) = {
             let searched = self.find_dead_letters(tenant, &filter, Instant::now() + REQUEST_TIME).await?;
             (LiveDeadLetters::of(&searched), searched.end().unwrap_or_default())
@@ -144,7 +158,13 @@ impl Control {
         }
         let snapshot = self.deps.store.snapshot().filter(|_| filter.endpoint_id.is_some());
         let named_at = snapshot.map_or(0, |snapshot| snapshot.revision());
-        let spec = ReplaySpec { filter, rate: rate.unwrap_or(self.replay_rate), named_at, end };
+        let rate = rate.unwrap_or(self.replay_rate);
+        let spec = ReplaySpec::DeadLetters(DeadLetterReplay { filter, rate, named_at, end });
+        self.insert_replay(tenant, &spec, matched.len() as u64).await
+    }
+
+    /// Keeps a job that replays what was found at its start.
+    pub(crate) async fn insert_replay(&self, tenant: &str, spec: &ReplaySpec, matched: u64) -> Result<Job, NotStarted> {
         let now = (self.deps.clock)();
         let job = Job {
             id: EventId::fresh(now, chance::bytes(&self.deps.chance)).to_string(),
@@ -153,14 +173,14 @@ impl Control {
             kind: REPLAY.to_owned(),
             state: JobState::Running,
             spec: serde_json::json!(spec).to_string(),
-            matched: matched.len() as u64,
+            matched,
             position: String::new(),
             done: 0,
             skipped: 0,
             started_at: now,
             ended_at: None,
         };
-        if !state.insert_job(job.clone(), self.jobs.most).await? {
+        if !self.control_state()?.insert_job(job.clone(), self.jobs.most).await? {
             return Err(NotStarted::TooMany);
         }
         self.jobs.wake.notify_one();
@@ -189,8 +209,18 @@ impl Control {
 
     /// Replays what is left of a job, until it is done or stopped.
     pub(crate) async fn replay(&self, run: &RunningJob) -> ReplayEnd {
-        let RunningJob { job, spec, stop, .. } = run;
-        let Some((live, tracker)) = stop.run_until_cancelled(self.find_rest(run)).await else {
+        self.metrics.replays_running.inc();
+        let end = match &run.spec {
+            ReplaySpec::DeadLetters(spec) => self.replay_dead_letters(run, spec).await,
+            ReplaySpec::History(spec) => self.replay_from_history(run, spec).await,
+        };
+        self.metrics.replays_running.dec();
+        end
+    }
+
+    async fn replay_dead_letters(&self, run: &RunningJob, spec: &DeadLetterReplay) -> ReplayEnd {
+        let RunningJob { job, stop, .. } = run;
+        let Some((live, tracker)) = stop.run_until_cancelled(self.find_rest(run, spec)).await else {
             return ReplayEnd::Stopped;
         };
         run.note(tracker.progress());
@@ -206,17 +236,14 @@ impl Control {
             metrics: Some(&self.metrics),
             stop: stop.clone(),
         };
-        self.metrics.replays_running.inc();
-        let end = replay.run(live, tracker, |progress| run.note(progress)).await;
-        self.metrics.replays_running.dec();
-        end
+        replay.run(live, tracker, |progress| run.note(progress)).await
     }
 
     /// Finds what is left of a job, however long the log cannot be read.
-    async fn find_rest(&self, run: &RunningJob) -> (LiveDeadLetters, ReplayTracker) {
+    async fn find_rest(&self, run: &RunningJob, spec: &DeadLetterReplay) -> (LiveDeadLetters, ReplayTracker) {
         let mut has_failed = false;
         loop {
-            match self.rest_of(run).await {
+            match self.rest_of(run, spec).await {
                 Ok(rest) => return rest,
                 // The search goes on from where it was.
                 Err(NotStarted::TooSlow) => continue,
@@ -231,8 +258,12 @@ impl Control {
     }
 
     /// Searches the log as at the start of the job. Markers say what it has replayed since its position was stored.
-    async fn rest_of(&self, run: &RunningJob) -> Result<(LiveDeadLetters, ReplayTracker), NotStarted> {
-        let RunningJob { job, spec, .. } = run;
+    async fn rest_of(
+        &self,
+        run: &RunningJob,
+        spec: &DeadLetterReplay,
+    ) -> Result<(LiveDeadLetters, ReplayTracker), NotStarted> {
+        let job = &run.job;
         let position = run.progress().position;
         let found = {
             let searched = self.find_dead_letters(&job.tenant, &spec.filter, Instant::now() + REQUEST_TIME).await?;

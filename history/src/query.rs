@@ -26,6 +26,8 @@ pub struct Filter {
     pub protocol: Option<String>,
     /// Number or id of a contact, in any notation.
     pub contact: Option<String>,
+    /// Instead of a contact, its token in the tenant's history.
+    pub contact_token: Option<ContactToken>,
     /// Class of the last attempt's outcome.
     pub outcome: Option<OutcomeClass>,
     /// Why the delivery is dead.

@@ -90,7 +90,7 @@ impl Search {
             event_id: filter.event_id.clone(),
             ticket: filter.ticket_id.clone(),
             protocol: filter.protocol.clone(),
-            contacts: filter.contact.as_deref().map(tokens),
+            contacts: filter.contact.as_deref().map(tokens).or_else(|| filter.contact_token.map(|token| vec![token])),
             endpoints,
             state: filter.state.map(State::of),
             part: None,

@@ -1,11 +1,13 @@
 //! History in control: it writes what the other processes record, keeps it within its bounds, and answers what is asked.
 
 mod metrics;
+mod replay;
 mod resend;
 mod upkeep;
 mod writer;
 
 pub use metrics::HistoryMetrics;
+pub(crate) use replay::{HistoryReplay, HistorySelection};
 pub(crate) use resend::{Resend, ResendError};
 pub use upkeep::HistoryUpkeep;
 pub use writer::{FollowHistory, HistoryInput, HistoryWriter};

@@ -22,6 +22,10 @@ pub(crate) struct Resend<'a> {
     pub(crate) control: &'a Control,
     pub(crate) tenant: &'a Arc<TenantSnapshot>,
     pub(crate) history: &'a dyn History,
+    /// Id of the replay. A deliverer posts what it has delivered before only where this differs.
+    pub(crate) replay: String,
+    /// The end of the log of dead letters: what is dead before is ended; what dies afterwards is of this run.
+    pub(crate) dead_until: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +46,27 @@ pub(crate) enum ResendError {
     NotPublished(#[from] PublishError),
 }
 
-impl Resend<'_> {
+impl<'a> Resend<'a> {
+    /// Of one delivery.
+    pub(crate) async fn of_one(
+        control: &'a Control,
+        tenant: &'a Arc<TenantSnapshot>,
+        history: &'a dyn History,
+    ) -> Result<Self, ResendError> {
+        let deps = &control.deps;
+        let replay = EventId::fresh((deps.clock)(), chance::bytes(&deps.chance)).to_string();
+        let dead_until = deps.broker.end(Log::Dead).await?;
+        Ok(Self { control, tenant, history, replay, dead_until })
+    }
+
     /// Returns the id of the delivery that is sent, which is another one for another endpoint.
-    pub(crate) async fn send(&self, story: DeliveryStory, endpoint_id: Option<&str>) -> Result<Uuid, ResendError> {
+    pub(crate) async fn send(&self, story: &DeliveryStory, endpoint_id: Option<&str>) -> Result<Uuid, ResendError> {
         let own = story.delivery.endpoint_id.clone();
         let endpoint_id = endpoint_id.unwrap_or(&own);
         let endpoint = self.endpoint(endpoint_id)?;
         let (delivery, body) = match endpoint_id == own {
-            true => (self.delivery(&story, endpoint_id, part(&story))?, story.body.clone().ok_or(ResendError::NoBody)?),
-            false => self.rendered(&story, endpoint).await?,
+            true => (self.delivery(story, endpoint_id, part(story))?, story.body.clone().ok_or(ResendError::NoBody)?),
+            false => self.rendered(story, endpoint).await?,
         };
         self.publish(&delivery, body).await?;
         Ok(delivery.id)
@@ -94,8 +110,7 @@ impl Resend<'_> {
             first_accepted_at: Some(item.accepted_at),
             subscriptions: story.matched_by.clone(),
             revision: snapshot.map_or(0, |snapshot| snapshot.shared_revision()),
-            // It is posted whatever a deliverer knows of the delivery: a replay has an id of its own.
-            replay: Some(EventId::fresh(now, chance::bytes(&deps.chance)).to_string()),
+            replay: Some(self.replay.clone()),
             ..Delivery::owed(&self.tenant.id, &event_id, event_type, endpoint_id, part, item.accepted_at)
         })
     }
@@ -103,8 +118,6 @@ impl Resend<'_> {
     async fn publish(&self, delivery: &Delivery, body: Bytes) -> Result<(), ResendError> {
         let deps = &self.control.deps;
         let deadline = Deadline { stop: deps.stop.clone(), limit: Some(CONFIRM_TIMEOUT) };
-        // What is dead by now is ended; what dies afterwards is of this run.
-        let end = deps.broker.end(Log::Dead).await?;
         let to = Target::Lane(Lane::Slow, None);
         publish_until_confirmed(&*deps.broker, &to, &delivery.to_message(body.clone()), deadline.clone()).await?;
         let now = delivery.accepted_at;
@@ -114,7 +127,7 @@ impl Resend<'_> {
             || RunRecord { delivery: RecordedDelivery::of(delivery, self.tenant.created()), body: Some(body.clone()) };
         deps.recorder.record(|| Record::Run(Box::new(recorded())));
         let job = delivery.replay.as_deref().unwrap_or_default();
-        let (to, marker) = ReplayMarker::of(delivery, end.saturating_sub(1), job, now);
+        let (to, marker) = ReplayMarker::of(delivery, self.dead_until.saturating_sub(1), job, now);
         Ok(publish_until_confirmed(&*deps.broker, &to, &marker, deadline).await?)
     }
 }

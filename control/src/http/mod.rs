@@ -21,6 +21,7 @@ mod erasures;
 mod event_types;
 mod explain;
 mod history;
+mod history_replays;
 mod integrations;
 mod item_routes;
 mod keys;
@@ -52,7 +53,7 @@ use service::openapi::{ApiRouter, Description};
 use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
 
-pub(crate) use self::history::scope_of;
+pub(crate) use self::history::{ShownSince, history_filter, scope_of};
 pub use channels::TickedEvent;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other

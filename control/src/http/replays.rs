@@ -7,10 +7,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use schemars::JsonSchema;
-use schemas::{Scope, pointer::to_member, time::Moment};
+use history::DeliveryState;
+use schemars::{JsonSchema, Schema};
+use schemas::{DeadReason, EventType, OutcomeClass, Scope, pointer::to_member, time::Moment};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use service::{
     openapi::{ApiRouter, Operation, get_with, post_with},
     problem::{Code, Problem},
@@ -21,12 +22,13 @@ use super::{
     context::{RequestBody, RequestContext},
     dead_letters::{ONE_SEARCH, TAG},
     describe,
+    history_replays::{HISTORY_FILTER, start_from_history},
     page::{self, Page},
 };
 use crate::{
     Control, DeadLetterFilter, InvalidFilter, NotStarted, Rate,
     dead_letters::MAX_IDS,
-    replays::{REPLAY, ReplayView},
+    replays::{DEAD_LETTERS, REPLAY, ReplayView},
 };
 
 /// Describes which replays are listed.
@@ -96,11 +98,15 @@ fn described_list(op: Operation) -> Operation {
 
 /// A replay, or a count of what one would replay.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, transform = narrowed)]
 #[expect(dead_code, reason = "described only: Selection reads it, and names every mistake")]
 struct ReplayBody {
-    /// Which dead letters; `{}` is all.
-    filter: DeadLetterFilter,
+    /// Which dead letters, or deliveries of history; `{}` is all.
+    filter: ReplayFilter,
+    /// What is replayed: dead letters unless it is said.
+    from: Option<ReplayFrom>,
+    /// From history only: all of it goes to this endpoint, rendered anew in its format, each part of an event once.
+    to_endpoint_id: Option<String>,
     /// Only count them.
     dry_run: Option<bool>,
     /// So many a second, at most.
@@ -108,11 +114,75 @@ struct ReplayBody {
     rate_per_second: Option<f64>,
 }
 
-/// How many dead letters a replay would look at.
+/// What is replayed.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "described only")]
+enum ReplayFrom {
+    DeadLetters,
+    History,
+}
+
+/// Which dead letters or deliveries are meant: all that every given field allows. `ids` is for dead letters; `state`, `event_id`,
+/// `channel_id`, `queue_id`, `ticket_id`, `protocol`, `contact` and `outcome` are for deliveries of history.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "described only")]
+struct ReplayFilter {
+    /// Ids of dead letters.
+    #[schemars(with = "Option<Vec<String>>",
+        extend("items" = {"type": "string", "pattern": schemas::pattern::POSITION}, "maxItems" = MAX_IDS))]
+    ids: Option<Vec<String>>,
+    /// Where they were to go.
+    endpoint_id: Option<String>,
+    /// Why they ended.
+    reason: Option<DeadReason>,
+    /// The event's type.
+    event_type: Option<EventType>,
+    /// Dead letters: ended then (RFC 3339) or later. History: first accepted then or later.
+    #[schemars(regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
+    since: Option<String>,
+    /// Dead letters: ended earlier than that (RFC 3339). History: first accepted earlier.
+    #[schemars(regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
+    until: Option<String>,
+    /// How the delivery is.
+    state: Option<DeliveryState>,
+    /// The event's id.
+    event_id: Option<String>,
+    /// The event's channel.
+    channel_id: Option<String>,
+    /// The queue of the event's ticket.
+    queue_id: Option<String>,
+    /// The event's ticket.
+    ticket_id: Option<String>,
+    /// The ticket's protocol.
+    protocol: Option<String>,
+    /// The contact's number in any notation, or its id where it has none. It is not kept: answers do not show it.
+    contact: Option<String>,
+    /// Class of the last attempt's outcome.
+    outcome: Option<OutcomeClass>,
+}
+
+/// Fields of a filter of dead letters.
+const DEAD_LETTER_FILTER: [&str; 6] = ["ids", "endpoint_id", "reason", "event_type", "since", "until"];
+
+/// Says which fields go with what is replayed.
+fn narrowed(schema: &mut Schema) {
+    let filter = |names: &[&str]| json!({"properties": {"filter": {"propertyNames": {"enum": names}}}});
+    let mut of_dead_letters = filter(&DEAD_LETTER_FILTER);
+    of_dead_letters["properties"]["to_endpoint_id"] = json!({"type": "null"});
+    schema.insert("if".to_owned(), json!({"properties": {"from": {"const": "history"}}, "required": ["from"]}));
+    schema.insert("then".to_owned(), filter(&HISTORY_FILTER));
+    schema.insert("else".to_owned(), of_dead_letters);
+}
+
+/// How much a replay would look at.
 #[derive(Serialize, JsonSchema)]
-struct Matched {
+pub(super) struct Matched {
     /// So many match. A replay skips those that cannot go out, such as those for disabled endpoints.
-    matched: u64,
+    pub(super) matched: u64,
+    /// True when there are more in history, and the time was over.
+    pub(super) at_least: bool,
 }
 
 /// A replay.
@@ -131,14 +201,19 @@ struct ReplayAnswer {
     /// How many were published again so far.
     replayed: u64,
     /// How many stay: their bodies were not kept, their endpoints are disabled, do not exist or were made anew, or they
-    /// have failed again after a replay and what did takes four times the tenant's share.
+    /// have failed again after a replay and what did takes four times the tenant's share. From history also those that wait
+    /// for an attempt anyway.
     skipped: u64,
     /// When it was started.
     started_at: Moment,
     /// When it ended; null while it runs.
     ended_at: Option<Moment>,
-    /// Which.
-    filter: DeadLetterFilter,
+    /// `dead_letters` or `history`.
+    from: String,
+    /// Which. A contact is not kept.
+    filter: ReplayFilter,
+    /// Where all of it goes; null for the endpoints that it was for.
+    to_endpoint_id: Option<String>,
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
@@ -170,13 +245,22 @@ async fn listed(request: &RequestContext, tenant: Option<(&str, u64)>) -> Result
 async fn start(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let (control, tenant) = (request.control.clone(), authorized.tenant_id().to_owned());
-    let fields = ["filter", "dry_run", "rate_per_second"];
-    let Selection { filter, dry_run, rate } = Selection::read(&Value::Object(body.object().await?), &fields)?;
-    if dry_run {
-        let matched = control.count(&tenant, &filter).await?;
-        return Ok(Json(Matched { matched }).into_response());
-    }
-    let job = control.start_replay(&tenant, filter, rate).await?;
+    let mut body = body.object().await?;
+    let started = match body.remove("from") {
+        Some(Value::String(from)) if from == "history" => {
+            let snapshot = authorized.tenant.as_ref().ok_or(Code::NotFound)?;
+            start_from_history(&control, snapshot, &body).await?
+        }
+        None | Some(Value::Null) => start_of_dead_letters(&control, &tenant, body).await?,
+        Some(Value::String(from)) if from == DEAD_LETTERS => start_of_dead_letters(&control, &tenant, body).await?,
+        Some(_) => {
+            return Err(Problem::new(Code::InvalidBody).error("/from", "expected dead_letters or history"));
+        }
+    };
+    let job = match started {
+        Started::Job(job) => job,
+        Started::Counted(matched) => return Ok(Json(matched).into_response()),
+    };
     tracing::info!(
         replay_id = job.id,
         tenant,
@@ -185,6 +269,31 @@ async fn start(request: RequestContext, body: RequestBody) -> Result<Response, P
         "replay.started"
     );
     Ok((StatusCode::ACCEPTED, Json(ReplayView::of(&job, None))).into_response())
+}
+
+/// What a request for a replay did.
+pub(super) enum Started {
+    Job(Job),
+    Counted(Matched),
+}
+
+async fn start_of_dead_letters(
+    control: &Arc<Control>,
+    tenant: &str,
+    body: Map<String, Value>,
+) -> Result<Started, Problem> {
+    let fields = ["filter", "dry_run", "rate_per_second"];
+    if body.get("to_endpoint_id").is_some_and(|to| !to.is_null()) {
+        let wrong = Problem::new(Code::InvalidBody);
+        return Err(wrong.error("/to_endpoint_id", "only with \"from\": \"history\", which renders events anew"));
+    }
+    let body = body.into_iter().filter(|(name, _)| name != "to_endpoint_id").collect();
+    let Selection { filter, dry_run, rate } = Selection::read(&Value::Object(body), &fields)?;
+    if dry_run {
+        let matched = control.count(tenant, &filter).await?;
+        return Ok(Started::Counted(Matched { matched, at_least: false }));
+    }
+    Ok(Started::Job(control.start_replay(tenant, filter, rate).await?))
 }
 
 async fn show(request: RequestContext) -> Result<Response, Problem> {

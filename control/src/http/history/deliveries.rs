@@ -156,8 +156,8 @@ async fn resend(request: RequestContext, body: RequestBody) -> Result<Response, 
     let story = story.filter(|story| story.delivery.accepted_at >= shown.bodies);
     let story = story.ok_or_else(|| no_delivery(id))?;
     let tenant = authorized.tenant.as_ref().ok_or(Code::NotFound)?;
-    let resent = Resend { control: &request.control, tenant, history: &**history };
-    let delivery_id = resent.send(story, endpoint_id.as_deref()).await.map_err(refused)?;
+    let resend = Resend::of_one(&request.control, tenant, &**history).await.map_err(refused)?;
+    let delivery_id = resend.send(&story, endpoint_id.as_deref()).await.map_err(refused)?;
     tracing::info!(
         tenant = tenant_of_scope(&scope), delivery_id = %delivery_id, author = authorized.author.name,
         "delivery.resent"

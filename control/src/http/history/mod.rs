@@ -6,7 +6,7 @@ mod filter;
 mod shapes;
 mod stats;
 
-use std::{borrow::Cow, marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 use axum::{
     Json,
@@ -64,6 +64,15 @@ fn page_request(query: &[(String, String)], filter: Filter) -> Result<PageReques
     Ok(PageRequest { filter, limit, after })
 }
 
+/// The filter of fields that a request names, or the first problem.
+pub(crate) fn history_filter(fields: &BTreeMap<String, String>) -> Result<Filter, Problem> {
+    let mut filter = Filter::default();
+    for (name, text) in fields {
+        filter::set(&mut filter, name, text)?;
+    }
+    Ok(filter)
+}
+
 /// The filter of a query about one tenant, or about all of them.
 async fn filter_of(
     request: &RequestContext,
@@ -85,13 +94,13 @@ async fn filter_of(
 
 /// From when on a tenant's records and bodies are shown, in unix milliseconds: what it does not keep any longer is hidden at
 /// once, and removed later.
-struct ShownSince {
-    records: u64,
-    bodies: u64,
+pub(crate) struct ShownSince {
+    pub(crate) records: u64,
+    pub(crate) bodies: u64,
 }
 
 impl ShownSince {
-    fn of(tenant: &TenantSnapshot, now: u64) -> Self {
+    pub(crate) fn of(tenant: &TenantSnapshot, now: u64) -> Self {
         let since = |age: Option<Span>| age.map_or(0, |age| now.saturating_sub(age.millis()));
         let retention = tenant.retention.unwrap_or_default();
         let records = since(retention.history);
