@@ -22,6 +22,7 @@ mod erasing;
 mod fan_out;
 mod full_disk;
 mod history;
+mod history_replays;
 mod isolation;
 mod large_events;
 mod log_entries;

@@ -12,7 +12,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::{
     archive::{self, FileEntry, Manifest},
-    part::BackupPart,
+    part::{BackupPart, HISTORY, history_folder},
 };
 use crate::{VERSION, config::Config};
 
@@ -21,12 +21,21 @@ const ATTEMPTS: usize = 3;
 
 /// Copies all data into `file`, mode 0600, which appears only once it is complete. Blocking. Fails when `file` exists
 /// and may not be replaced, or there is nothing to copy.
-pub(crate) fn create(config: &Config, file: &Path, replace: bool, at: String) -> anyhow::Result<Manifest> {
+pub(crate) fn create(
+    config: &Config,
+    file: &Path,
+    replace: bool,
+    with_history: bool,
+    at: String,
+) -> anyhow::Result<Manifest> {
     anyhow::ensure!(replace || !file.exists(), "{} is there already: give another name, or --force", file.display());
     let folder = folder_of(file);
     anyhow::ensure!(folder.is_dir(), "{}: there is no such folder", folder.display());
     let staged = TempDir::with_prefix_in(".carteiro-backup-", folder)?;
-    let files = stage(config, staged.path())?;
+    let mut files = stage(config, staged.path())?;
+    if with_history {
+        files.extend(stage_history(config, staged.path())?);
+    }
     anyhow::ensure!(!files.is_empty(), "there is nothing to back up in {}", config.data_dir.display());
     let manifest = Manifest { format: Manifest::FORMAT, version: VERSION.to_owned(), at, files };
     let draft = NamedTempFile::new_in(folder)?;
@@ -51,6 +60,13 @@ fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
         }
     }
     anyhow::bail!("the store's key changed with every copy: try again")
+}
+
+/// Copies the files of history, where they are on this machine.
+fn stage_history(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
+    let Some(from) = history_folder(config).filter(|folder| folder.is_dir()) else { return Ok(Vec::new()) };
+    let names = history::back_up_history(&from, &staged.join(HISTORY))?;
+    names.iter().map(|name| describe(&format!("{HISTORY}/{name}"), staged)).collect()
 }
 
 fn copy(part: BackupPart, config: &Config, staged: &Path) -> anyhow::Result<()> {

@@ -13,5 +13,5 @@ mod tests;
 
 pub(crate) use archive::Manifest;
 pub(crate) use create::create;
-pub(crate) use part::BackupPart;
+pub(crate) use part::{BackupPart, history_folder};
 pub(crate) use restore::restore;

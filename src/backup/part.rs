@@ -1,13 +1,30 @@
 //! The files of a backup, and the path of each on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use store::Location;
 
 use crate::{
     config::Config,
-    process::{broker_file, control_file, operator_key_file, store_key_file},
+    process::{self, broker_file, control_file, operator_key_file, store_key_file},
 };
+
+/// Folder of history's files in a backup.
+pub(super) const HISTORY: &str = "history";
+
+/// The folder with history on this machine. None where it is in a database, or nothing is recorded.
+pub(crate) fn history_folder(config: &Config) -> Option<PathBuf> {
+    let is_local = config.history.is_on()
+        && config.history.database().is_none()
+        && !matches!(config.store.location(&config.data_dir), Ok(Location::Postgres(_)));
+    is_local.then(|| process::history_folder(&config.data_dir))
+}
+
+/// Where a file of a backup's history goes; none for what is no such file.
+pub(super) fn history_file(folder: &Path, name: &str) -> Option<PathBuf> {
+    let file = name.strip_prefix(HISTORY)?.strip_prefix('/')?;
+    history::is_history_file(file).then(|| folder.join(file))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackupPart {

@@ -50,7 +50,7 @@ async fn a_backup_of_data_in_use_is_restored_as_it_was() {
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     let broker = data_dir(&old, "before").await;
     let file = folder.path().join("backup.tar");
-    let made = create(&config(&old), &file, false, "2026-01-31T08:00:00.000Z".into()).expect("made");
+    let made = create(&config(&old), &file, false, false, "2026-01-31T08:00:00.000Z".into()).expect("made");
     publish(&broker, "after").await;
     assert_eq!(names(&made), ["broker.db", "store.key", "operator.key"]);
     assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
@@ -80,7 +80,7 @@ async fn jobs_beside_a_folder_of_files_are_backed_up_and_restored() {
         config.store.url = Some(format!("file:{}", data_dir.join("conf.d").display()));
         config
     };
-    let made = create(&in_folder(&old), &file, false, String::new()).expect("made");
+    let made = create(&in_folder(&old), &file, false, false, String::new()).expect("made");
     assert_eq!(names(&made), ["control.db"]);
     restore(&in_folder(&new), &file, false).expect("restored");
     let error = format!("{:#}", restore(&in_folder(&old), &file, true).expect_err("it is in use"));
@@ -112,10 +112,10 @@ async fn a_restore_replaces_files_only_with_force_and_while_no_process_holds_the
     let folder = TempDir::new().expect("a folder");
     let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
     drop(data_dir(&here, "first").await);
-    create(&config(&here), &file, false, String::new()).expect("made");
-    let error = create(&config(&here), &file, false, String::new()).expect_err("it is there").to_string();
+    create(&config(&here), &file, false, false, String::new()).expect("made");
+    let error = create(&config(&here), &file, false, false, String::new()).expect_err("it is there").to_string();
     assert!(error.contains("is there already"), "{error}");
-    create(&config(&here), &file, true, String::new()).expect("made again");
+    create(&config(&here), &file, true, false, String::new()).expect("made again");
 
     let error = format!("{:#}", restore(&config(&here), &file, false).expect_err("files are there"));
     assert!(error.contains("broker.db is there already: --force replaces it"), "{error}");
@@ -135,7 +135,7 @@ async fn an_incomplete_backup_changes_nothing() {
     let folder = TempDir::new().expect("a folder");
     let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
     drop(data_dir(&here, "kept").await);
-    create(&config(&here), &file, false, String::new()).expect("made");
+    create(&config(&here), &file, false, false, String::new()).expect("made");
     let whole = fs::read(&file).expect("there");
     let mut changed = whole.clone();
     let in_the_broker = whole.windows(16).position(|window| window == b"SQLite format 3\0").expect("it is in there");
@@ -150,6 +150,32 @@ async fn an_incomplete_backup_changes_nothing() {
         assert_eq!(fs::read(here.join("broker.db")).expect("there"), before);
         assert_eq!(fs::read_to_string(here.join("store.key")).expect("there"), "store.key of kept");
     }
-    let nothing = create(&config(&folder.path().join("empty")), &folder.path().join("b"), false, String::new());
+    let nothing = create(&config(&folder.path().join("empty")), &folder.path().join("b"), false, false, String::new());
     assert!(nothing.expect_err("nothing is there").to_string().contains("nothing to back up"));
+}
+
+#[tokio::test]
+async fn history_is_backed_up_where_it_is_asked_for_and_restored_without_days_that_came_later() {
+    use history::{Batch, History as _, SqliteHistory};
+    let folder = TempDir::new().expect("a folder");
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let _broker = data_dir(&old, "before").await;
+    let history = SqliteHistory::open(&old.join("history"), 1 << 30).expect("it opens");
+    let gap = history::Gap { from: 1, until: 2, dropped: 3, cause: history::GapCause::Overflow };
+    history.write(Batch { gaps: vec![gap.clone()], ..Batch::default() }, Some(7), 0).await.expect("written");
+    let file = folder.path().join("backup.tar");
+    let at = || "2026-01-31T08:00:00.000Z".to_owned();
+    let without = create(&config(&old), &file, false, false, at()).expect("made");
+    assert!(!names(&without).iter().any(|name| name.starts_with("history")));
+    let made = create(&config(&old), &file, true, true, at()).expect("made");
+    assert!(names(&made).contains(&"history/meta.db"), "{:?}", names(&made));
+    history.write(Batch::default(), Some(8), 0).await.expect("written");
+
+    fs::create_dir_all(new.join("history")).expect("a folder");
+    fs::write(new.join("history/2026-12-01.db"), "a day that came later").expect("written");
+    restore(&config(&new), &file, true).expect("restored");
+    assert!(!new.join("history/2026-12-01.db").exists());
+    let restored = SqliteHistory::open(&new.join("history"), 1 << 30).expect("it opens");
+    assert_eq!(restored.position().await.expect("an answer"), Some(7));
+    assert_eq!(restored.coverage(0, 10).await.expect("an answer").gaps, [gap]);
 }

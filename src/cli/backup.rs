@@ -23,6 +23,9 @@ pub(super) struct BackupArgs {
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
+    /// Also what happened, where it is on this machine: it may be much more than everything else.
+    #[arg(long)]
+    history: bool,
     /// How to print its content.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -45,11 +48,11 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(setup: &Setup, args: BackupArgs) -> anyhow::Result<Exit> {
     check_is_file(&args.file)?;
     let config = setup.load(&[])?.config;
-    for note in notes(&config) {
+    for note in notes(&config, args.history) {
         anstream::eprintln!("note: {note}");
     }
     let at = schemas::time::rfc3339(service::clock::system()());
-    let create = move || backup::create(&config, &args.file, args.force, at);
+    let create = move || backup::create(&config, &args.file, args.force, args.history, at);
     let manifest = tokio::task::spawn_blocking(create).await??;
     show(&manifest, args.output)
 }
@@ -91,8 +94,15 @@ fn show(manifest: &Manifest, output: Output) -> anyhow::Result<Exit> {
 }
 
 /// Notes about data that a reader might expect in a backup, and that is not in it.
-fn notes(config: &Config) -> Vec<&'static str> {
+fn notes(config: &Config, with_history: bool) -> Vec<&'static str> {
     let mut notes = Vec::new();
+    match backup::history_folder(config) {
+        Some(folder) if !with_history && folder.is_dir() => {
+            notes.push("history is not in this backup: --history adds it")
+        }
+        None if config.history.is_on() => notes.push("history is in PostgreSQL, and not in this backup"),
+        _ => {}
+    }
     if BackupPart::Broker.path(config).is_none() {
         notes.push("what waits is in RabbitMQ, and not in this backup");
     }

@@ -101,7 +101,7 @@ enum Command {
     Problems(problems::Args),
     /// List deliveries that ended without a 2xx, send them again, or discard them.
     DeadLetters(dead_letters::Args),
-    /// List replays of dead letters, and stop them.
+    /// List replays, and stop them.
     Replays(replays::Args),
     /// List messages that could not be processed, and publish them again.
     Parked(parked::Args),

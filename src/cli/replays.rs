@@ -1,4 +1,4 @@
-//! `carteiro replays`: the replays of dead letters.
+//! `carteiro replays`: the replays of dead letters, and from history.
 
 use clap::Subcommand;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The columns of the table: heading and field.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 11] = [
     ("id", "id"),
     ("tenant", "tenant"),
     ("state", "state"),
@@ -22,7 +22,9 @@ const COLUMNS: [(&str, &str); 9] = [
     ("skipped", "skipped"),
     ("started at", "started_at"),
     ("ended at", "ended_at"),
+    ("from", "from"),
     ("filter", "filter"),
+    ("to", "to_endpoint_id"),
 ];
 
 #[derive(Debug, clap::Args)]

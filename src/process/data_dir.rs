@@ -27,7 +27,7 @@ pub fn store_key_file(data_dir: &Path) -> PathBuf {
 }
 
 /// History, unless it is in a database.
-pub(super) fn history_folder(data_dir: &Path) -> PathBuf {
+pub fn history_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("history")
 }
 

@@ -50,7 +50,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{VERSION, config::Config};
 
 pub use data_dir::{
-    broker_file, control_file, make as make_data_dir, operator_key_file, store_key_file, unfinished_restore,
+    broker_file, control_file, history_folder, make as make_data_dir, operator_key_file, store_key_file,
+    unfinished_restore,
 };
 pub(crate) use heartbeats::HeartbeatMetrics;
 pub(crate) use measured_broker::PublishMetrics;

@@ -3,6 +3,7 @@
 //! Retention unlinks files. One connection to each file writes, and readers have their own. All of it runs on threads that may
 //! block.
 
+mod copy;
 mod coverage;
 mod erase;
 mod error;
@@ -37,6 +38,7 @@ use crate::{
     HistoryError, Kept, Page, PageRequest, StatsPoint, StatsRequest, TenantKey, Written, day::Day,
 };
 
+pub use copy::{back_up_history, is_history_file};
 pub use error::HistoryFileError;
 
 /// Pause between two pieces of a removal, in which records are written.

@@ -8,6 +8,7 @@ use super::{
     cells,
     filter::FilterArgs,
     follow::{Followed, read},
+    replay::{self, ReplayArgs},
     tenant_path,
 };
 use crate::cli::{
@@ -65,6 +66,8 @@ enum DeliveriesCommand {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Send again what a filter finds, to its own endpoints or to another one.
+    Replay(Box<ReplayArgs>),
     /// Send a delivery again, whatever became of it, under the same webhook-id.
     Resend {
         /// Its id.
@@ -112,6 +115,7 @@ pub(crate) async fn run(setup: &Setup, args: DeliveriesArgs) -> anyhow::Result<E
             }
             Ok(Exit::Done)
         }
+        DeliveriesCommand::Replay(args) => replay::run(setup, *args).await,
         DeliveriesCommand::Resend { id, tenant, endpoint_id, api, output } => {
             let path = format!("{}/resend", tenant_path(&tenant, "deliveries", &id));
             let body = endpoint_id.map(|id| json!({"endpoint_id": id}).to_string());

@@ -4,6 +4,7 @@ mod deliveries;
 mod events;
 mod filter;
 mod follow;
+mod replay;
 mod stats;
 mod tail;
 
