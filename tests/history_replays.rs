@@ -51,7 +51,8 @@ async fn what_an_outage_has_cost_is_sent_again_and_to_a_new_endpoint_in_its_form
     let all = json!({"endpoint_id": "crm", "event_types": ["ticket.created"]});
     api.put(&format!("{TENANT}/subscriptions/all"), all).await;
     for nth in 0..10 {
-        let event = json!({"id": format!("e{nth}"), "type": "ticket.created", "ticket": {"id": format!("t{nth}")}});
+        let event = json!({"id": format!("e{nth}"), "type": "ticket.created", "channel": {"id": 4},
+            "ticket": {"id": format!("t{nth}")}});
         api.done(KEY, Method::POST, &format!("{TENANT}/events"), Some(event)).await;
     }
     eventually("all are dead in history", || async {

@@ -88,6 +88,9 @@ pub trait History: Send + Sync {
     /// Counts by hour or day, oldest first; hours and days without counts are left out.
     fn stats<'a>(&'a self, request: &'a StatsRequest) -> BoxFuture<'a, Result<Vec<StatsPoint>, HistoryError>>;
 
+    /// The tenants that have records.
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<String>, HistoryError>>;
+
     /// The key with which the tokens of a tenant's contacts are made. A tenant without records gets one.
     fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>>;
 

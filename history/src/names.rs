@@ -87,6 +87,11 @@ impl Names {
         self.read().endpoint_ids.get(&no).cloned().unwrap_or_default()
     }
 
+    /// The names of all tenants.
+    pub(crate) fn tenants(&self) -> Vec<String> {
+        self.read().tenants.keys().cloned().collect()
+    }
+
     /// The tokens of a contact, of all tenants.
     pub(crate) fn tokens(&self, contact: &str) -> Vec<ContactToken> {
         self.read().tenants.values().map(|(_, key)| token(key, contact)).collect()

@@ -288,6 +288,11 @@ impl History for PostgresHistory {
             .boxed()
     }
 
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<String>, HistoryError>> {
+        self.ask(|database, session| async move { Ok(database.names.current(session).await?.tenants()) }.boxed())
+            .boxed()
+    }
+
     fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>> {
         let (database, tenant) = (self.0.clone(), tenant.to_owned());
         let key = self

@@ -208,6 +208,10 @@ impl History for SqliteHistory {
         self.blocking(move |files| files.reader.stats(&request)).boxed()
     }
 
+    fn tenants(&self) -> BoxFuture<'_, Result<Vec<String>, HistoryError>> {
+        self.blocking(|files| Ok(files.writer().names.tenants())).boxed()
+    }
+
     fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>> {
         let tenant = tenant.to_owned();
         self.blocking(move |files| {
