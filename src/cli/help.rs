@@ -32,7 +32,7 @@ pub(super) const DELIVERIES: &str = "\
 Examples:
   carteiro deliveries list --tenant acme --ticket-id 4711
   carteiro deliveries list --tenant acme --state dead --since 2026-01-31T08:00:00Z
-  carteiro deliveries list --tenant acme -q \"+55 11 99999-0001\"";
+  carteiro deliveries list --tenant acme --contact 5511999990001";
 
 pub(super) const LISTEN: &str = "\
 Examples:

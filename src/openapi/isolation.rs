@@ -334,9 +334,9 @@ async fn every_example_is_accepted_from_the_operator() {
         let site = ApiFixture::new().await;
         let (status, answer) = site.ask(Some(OPERATOR), &method, &path, &body).await;
         let expected = match (method.as_str(), path.as_str()) {
-            // There is no such replay; a queue is bound to the integration; the parked message has no routing key; the
+            // There is no such replay or erasure; a queue is bound to the integration; the parked message has no routing key; the
             // tenant exists.
-            ("GET" | "DELETE", path) if path.contains("/replays/") => 404,
+            ("GET" | "DELETE", path) if path.contains("/replays/") || path.contains("/erasures/") => 404,
             ("DELETE", path) if path.contains("/integrations/") => 409,
             ("POST", path) if path.contains("/requeue") => 409,
             ("POST", "/v1/tenants") => 409,
