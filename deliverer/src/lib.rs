@@ -9,6 +9,7 @@ mod config;
 mod consume;
 mod defer;
 mod direct;
+mod end_events;
 mod erased;
 mod health;
 mod heartbeat;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Lane, Prefetch, Settlement};
 use history::Recorder;
-use schemas::{DeadReason, Delivery, EndpointState, Notice, OutcomeClass, ParkReason, RetryPolicy};
+use schemas::{DeadReason, Delivery, DeliveryEnd, EndpointState, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
@@ -40,6 +41,7 @@ use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes, Path};
 use defer::NotAttempted;
 use direct::{DirectDeliverer, DirectTasks};
+use end_events::EndEvents;
 use erased::ErasedEvents;
 use heartbeat::DelivererHeartbeat;
 use limits::{AttemptEnd, AttemptRequest, AttemptResult, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
@@ -88,6 +90,7 @@ pub struct Deliverer {
     canaries: Canaries,
     erased: ErasedEvents,
     direct: DirectTasks,
+    end_events: EndEvents,
 }
 
 impl Deliverer {
@@ -113,6 +116,7 @@ impl Deliverer {
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
+            end_events: EndEvents::new(broker.clone(), store.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone(), recorder.clone()),
             canaries: Canaries::new(config, canaries),
             erased: ErasedEvents::default(),
@@ -137,6 +141,7 @@ impl Deliverer {
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
         self.direct.finish().await;
+        self.end_events.finish().await;
         heartbeat.abort();
         canaries.abort();
         heartbeat::announce_presence(&self, true);
@@ -172,6 +177,9 @@ impl Deliverer {
         let mut concluded = self.decide(consumed, endpoint, permit, posted);
         let settlement = self.settler.settle(consumed, &mut concluded).await;
         self.reporter.settled(consumed, &concluded, settlement);
+        if let (Settlement::Done, Some(end)) = (settlement, concluded.end_of_delivery()) {
+            self.end_events.publish(&consumed.delivery, &end, concluded.at);
+        }
         settlement
     }
 
@@ -295,7 +303,13 @@ impl Deliverer {
         }
         let result = match is_delivered {
             true => AttemptResult::Success { at: now },
-            false => AttemptResult::Failure { outcome: &posted.outcome, began: posted.began, ended: now, retry_ms },
+            false => AttemptResult::Failure {
+                outcome: &posted.outcome,
+                began: posted.began,
+                ended: now,
+                retry_ms,
+                is_operational: delivery.event_type.is_operational(),
+            },
         };
         let failure = limiter.record_result(result);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
@@ -315,6 +329,13 @@ impl Deliverer {
         let now = self.now();
         let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
         self.reporter.not_attempted(consumed, decision, settlement, now);
+        if let (Settlement::Done, NotAttempted::Dead(reason)) = (settlement, decision) {
+            let delivery = &consumed.delivery;
+            let (attempt_count, last) = (delivery.attempt.saturating_sub(1), delivery.last.as_ref());
+            let (outcome, status) = (last.map(|last| last.outcome), last.and_then(|last| last.status));
+            let end = DeliveryEnd { attempt_count, outcome, status, reason: Some(reason) };
+            self.end_events.publish(delivery, &end, now);
+        }
         settlement
     }
 

@@ -17,6 +17,7 @@ const FIRST: &str = "first";
 const RETRY: &str = "retry";
 const DEFERRED: &str = "deferred";
 const STATES: [&str; 6] = ["closed", "open", "half_open", "degraded", "disabled", "paused"];
+const END_EVENTS: [&str; 2] = ["delivery.delivered", "delivery.dead"];
 const STAGES: [&str; 2] = ["fast", "slow"];
 
 /// Seconds, from a fast receiver nearby to one that is tried again for days.
@@ -76,6 +77,10 @@ service::metrics! {
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, with this one.
         pub deliverers: IntGauge("deliverers"),
+        /// Events about how deliveries ended that tenants were told, by type.
+        pub operational_events: IntCounterVec("operational_events_total", [event_type in END_EVENTS]),
+        /// Events about how deliveries ended that were dropped, because the broker did not take them in time.
+        pub operational_events_dropped: IntCounterVec("operational_events_dropped_total", [event_type in END_EVENTS]),
         /// Bytes of the bodies in hand, of both lanes.
         pub in_flight_bytes: IntGauge("inflight_bytes"),
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Acceptance, DeadReason, Delivery, DeliveryEnd, Envelope, EventId, EventType, Format, FormatOptions, Match, OperationalEvent,
-    OutcomeClass, Part, QuotaName, peek_id, process_report::FailedAttempt, render, samples,
+    Acceptance, DeadReason, Delivery, DeliveryEnd, Envelope, EventId, EventType, Format, FormatOptions, Match,
+    OperationalEvent, OutcomeClass, Part, QuotaName, peek_id, process_report::FailedAttempt, render, samples,
 };
 
 /// A known type of events. A producer may publish other types, too.
@@ -117,13 +117,13 @@ fn canonical(event_type: &EventType) -> Option<String> {
             operational(OperationalEvent::endpoint_disabled(TENANT, "crm", 7, Some("the receiver answered 410 Gone")))
         }
         "endpoint.failing" => {
-            let last =
-                FailedAttempt { at: AT, outcome: OutcomeClass::ServerError, status: Some(503), excerpt: None };
+            let last = FailedAttempt { at: AT, outcome: OutcomeClass::ServerError, status: Some(503), excerpt: None };
             operational(OperationalEvent::endpoint_failing(TENANT, "crm", AT, &last))
         }
         "endpoint.recovered" => operational(OperationalEvent::endpoint_recovered(TENANT, "crm", AT)),
         "delivery.delivered" => {
-            let end = DeliveryEnd { attempt_count: 1, outcome: Some(OutcomeClass::Success), status: Some(200), reason: None };
+            let end =
+                DeliveryEnd { attempt_count: 1, outcome: Some(OutcomeClass::Success), status: Some(200), reason: None };
             operational(OperationalEvent::delivery_ended(&delivery(), &end, AT))
         }
         "delivery.dead" => {

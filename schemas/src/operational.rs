@@ -4,8 +4,8 @@
 use serde_json::{Number, Value, json};
 
 use crate::{
-    Acceptance, DeadReason, Delivery, Event, EventFacts, EventId, EventType, Message, OutcomeClass, QuotaName,
-    SPEC, Subscription, process_report::FailedAttempt, routing_key, time::rfc3339, wire::MAX_HOPS,
+    Acceptance, DeadReason, Delivery, Event, EventFacts, EventId, EventType, Message, OutcomeClass, QuotaName, SPEC,
+    Subscription, process_report::FailedAttempt, routing_key, time::rfc3339, wire::MAX_HOPS,
 };
 
 const PLATFORM: &str = "carteiro";
@@ -59,12 +59,8 @@ impl OperationalEvent {
     /// attempt after a crash, end at another time and are another event.
     pub fn delivery_ended(delivery: &Delivery, end: &DeliveryEnd, at: u64) -> Self {
         let event_type = end.event_type();
-        let id = EventId::of_happening(&[
-            &delivery.tenant,
-            event_type.as_str(),
-            &delivery.id.to_string(),
-            &at.to_string(),
-        ]);
+        let id =
+            EventId::of_happening(&[&delivery.tenant, event_type.as_str(), &delivery.id.to_string(), &at.to_string()]);
         let payload = json!({
             "id": delivery.id, "event_id": delivery.event_id, "event_type": delivery.event_type,
             "endpoint_id": delivery.endpoint_id, "part": delivery.part.as_str(),
