@@ -8,8 +8,8 @@ mod canary;
 mod config;
 mod consume;
 mod defer;
+mod delivery_events;
 mod direct;
-mod end_events;
 mod erased;
 mod health;
 mod heartbeat;
@@ -40,8 +40,8 @@ pub use metrics::DelivererMetrics;
 use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes, Path};
 use defer::NotAttempted;
+use delivery_events::DeliveryEvents;
 use direct::{DirectDeliverer, DirectTasks};
-use end_events::EndEvents;
 use erased::ErasedEvents;
 use heartbeat::DelivererHeartbeat;
 use limits::{AttemptEnd, AttemptRequest, AttemptResult, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
@@ -90,7 +90,7 @@ pub struct Deliverer {
     canaries: Canaries,
     erased: ErasedEvents,
     direct: DirectTasks,
-    end_events: EndEvents,
+    delivery_events: DeliveryEvents,
 }
 
 impl Deliverer {
@@ -116,7 +116,7 @@ impl Deliverer {
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
-            end_events: EndEvents::new(broker.clone(), store.clone(), metrics.clone(), stop.clone()),
+            delivery_events: DeliveryEvents::new(broker.clone(), store.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone(), recorder.clone()),
             canaries: Canaries::new(config, canaries),
             erased: ErasedEvents::default(),
@@ -141,7 +141,7 @@ impl Deliverer {
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
         self.direct.finish().await;
-        self.end_events.finish().await;
+        self.delivery_events.finish().await;
         heartbeat.abort();
         canaries.abort();
         heartbeat::announce_presence(&self, true);
@@ -178,7 +178,7 @@ impl Deliverer {
         let settlement = self.settler.settle(consumed, &mut concluded).await;
         self.reporter.settled(consumed, &concluded, settlement);
         if let (Settlement::Done, Some(end)) = (settlement, concluded.end_of_delivery()) {
-            self.end_events.publish(&consumed.delivery, &end, concluded.at);
+            self.delivery_events.publish(&consumed.delivery, &end, concluded.at);
         }
         settlement
     }
@@ -334,7 +334,7 @@ impl Deliverer {
             let (attempt_count, last) = (delivery.attempt.saturating_sub(1), delivery.last.as_ref());
             let (outcome, status) = (last.map(|last| last.outcome), last.and_then(|last| last.status));
             let end = DeliveryEnd { attempt_count, outcome, status, reason: Some(reason) };
-            self.end_events.publish(delivery, &end, now);
+            self.delivery_events.publish(delivery, &end, now);
         }
         settlement
     }

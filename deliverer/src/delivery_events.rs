@@ -16,7 +16,7 @@ const MAX_UNCONFIRMED: usize = 1_000;
 /// Longest time until an event is confirmed.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) struct EndEvents {
+pub(crate) struct DeliveryEvents {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     metrics: DelivererMetrics,
@@ -25,7 +25,7 @@ pub(crate) struct EndEvents {
     tasks: TaskTracker,
 }
 
-impl EndEvents {
+impl DeliveryEvents {
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         store: Arc<dyn Store>,
@@ -59,7 +59,7 @@ impl EndEvents {
         self.tasks.spawn(async move {
             let to = Target::Ingest { key: event.key.clone() };
             match publish_until_confirmed(&*broker, &to, &message, deadline).await {
-                Ok(()) => metrics.operational_events.with_label_values(&[event.event_type.as_str()]).inc(),
+                Ok(()) => metrics.delivery_events.with_label_values(&[event.event_type.as_str()]).inc(),
                 Err(error) => dropped(&metrics, &tenant, &event, &error),
             }
             drop(permit);
@@ -74,6 +74,6 @@ impl EndEvents {
 }
 
 fn dropped(metrics: &DelivererMetrics, tenant: &str, event: &OperationalEvent, error: &dyn std::fmt::Display) {
-    metrics.operational_events_dropped.with_label_values(&[event.event_type.as_str()]).inc();
+    metrics.delivery_events_dropped.with_label_values(&[event.event_type.as_str()]).inc();
     tracing::warn!(%error, event_id = %event.id, tenant, "event.not_told");
 }
