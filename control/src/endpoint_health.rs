@@ -352,6 +352,46 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_returned_once_however_many_processes_and_failures_it_has() {
+        let (healths, now) = (EndpointHealths::default(), Instant::now());
+        let note = |process, failing, recovered| healths.note(process, failing, recovered, None, now);
+        let recovery = |at| vec![EndpointRecovery { tenant: "acme".into(), endpoint_id: "crm".into(), at }];
+        let begun = note("a", vec![failure("acme", "crm", 10, 30)], vec![]);
+        assert_eq!((begun.len(), begun[0].since, begun[0].failure.is_some()), (1, 10, true));
+        assert_eq!(note("a", vec![failure("acme", "crm", 10, 40)], vec![]), [], "it fails still");
+        assert_eq!(note("b", vec![failure("acme", "crm", 20, 50)], vec![]), [], "and elsewhere");
+        assert_eq!(note("a", vec![], recovery(45)), [], "it fails elsewhere since");
+        let ended = note("b", vec![], recovery(55));
+        assert_eq!((ended.len(), ended[0].since, &ended[0].failure), (1, 10, &None));
+        assert_eq!(note("a", vec![], recovery(56)), [], "it works already");
+        assert_eq!(note("a", vec![failure("acme", "crm", 60, 60)], vec![]).len(), 1, "it fails again");
+    }
+
+    #[test]
+    fn failures_of_own_events_only_are_no_change() {
+        let (healths, now) = (EndpointHealths::default(), Instant::now());
+        let note = |only_operational| {
+            let failure = EndpointFailure { only_operational, ..failure("acme", "crm", 10, 30) };
+            healths.note("a", vec![failure], vec![], None, now).len()
+        };
+        assert_eq!((note(true), note(true)), (0, 0));
+        assert_eq!(note(false), 1, "a delivery of another event failed, too");
+    }
+
+    #[test]
+    fn an_endpoint_whose_failures_no_process_remembers_has_recovered_with_its_next_delivery() {
+        let (healths, acme, now) = (EndpointHealths::default(), tenant("acme"), Instant::now());
+        let snapshot = Snapshot::new(1, [std::sync::Arc::new(acme)]);
+        healths.note("a", vec![failure("acme", "crm", 10, 30)], vec![], None, now);
+        let delivered = |count| healths.delivered("b", ("acme", "crm", None), ("2026-11-29", count), NOW);
+        assert_eq!(delivered(1), None, "it fails elsewhere");
+        healths.sweep(&snapshot, now + FAILURE_AGE);
+        assert_eq!(delivered(1), None, "nothing new");
+        assert_eq!(delivered(2).map(|change| (change.since, change.failure)), Some((10, None)));
+        assert_eq!(delivered(3), None);
+    }
+
+    #[test]
     fn an_endpoint_works_since_its_reported_deliveries_grow() {
         let (healths, acme, now) = (EndpointHealths::default(), tenant("acme"), Instant::now());
         let report = |process, day, delivered, wall| {

@@ -164,6 +164,42 @@ mod tests {
     }
 
     #[test]
+    fn opt_in_events_are_wanted_by_their_name_or_entity_and_never_by_the_star() {
+        let subscription = |json: Value| serde_json::from_value::<Subscription>(json).unwrap();
+        let wants = |pattern: &str| subscription(json!({"id": "s", "endpoint_id": "ops", "event_types": [pattern]}));
+        for opt_in in EventType::OPT_IN {
+            assert!(opt_in.is_operational() && EventType::KNOWN.contains(&opt_in), "{opt_in}");
+            let is_wanted = |pattern: &str| OperationalEvent::is_wanted(&opt_in, &[wants("ticket.*"), wants(pattern)]);
+            assert!(is_wanted(opt_in.as_str()) && is_wanted(&format!("{}.*", opt_in.entity())), "{opt_in}");
+            assert!(!is_wanted("*") && !is_wanted("endpoint.disabled"), "{opt_in}");
+            let mut off = wants(opt_in.as_str());
+            off.enabled = false;
+            assert!(!OperationalEvent::is_wanted(&opt_in, &[off]), "{opt_in} by one that is switched off");
+        }
+        for other in EventType::KNOWN.into_iter().filter(|known| !known.is_opt_in()) {
+            assert!(OperationalEvent::is_wanted(&other, &[wants("*")]), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_ends_again_is_another_event() {
+        let id = EventId::of_happening(&["acme", "m-1"]);
+        let owed = Delivery::owed("acme", &id, EventType::MESSAGE_SENT, "crm", crate::Part::First, NOW);
+        let delivery = Delivery { message_id: Some("m-1".to_owned()), ..owed };
+        let (outcome, reason) = (Some(OutcomeClass::ServerError), Some(DeadReason::Exhausted));
+        let dead = DeliveryEnd { attempt_count: 3, outcome, status: Some(503), reason };
+        let ended = |end, at| OperationalEvent::delivery_ended(&delivery, &end, at);
+        assert_eq!(ended(dead, NOW), ended(dead, NOW));
+        assert_ne!(ended(dead, NOW).id, ended(dead, NOW + 1).id, "after a replay");
+        let delivered = DeliveryEnd { reason: None, ..dead };
+        assert_ne!(ended(dead, NOW).id, ended(delivered, NOW).id);
+        let body: Value = serde_json::from_str(&ended(dead, NOW).body).unwrap();
+        let told = &body["delivery"];
+        assert_eq!((&body["type"], &told["reason"]), (&json!("delivery.dead"), &json!("exhausted")));
+        assert_eq!((&told["message_id"], &told["ticket_id"]), (&json!("m-1"), &Value::Null));
+    }
+
+    #[test]
     fn operational_events_are_matched_and_rendered_like_any_other() {
         let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"));
         assert_eq!(event.key, "acme.-.-.endpoint.disabled");

@@ -119,6 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_failed_for_own_events_changes_when_another_event_fails() {
+        let (mut health, refused) = (LatestResults::default(), Outcome::with_status(500, None, String::new()));
+        let failure = |at, is_operational| AttemptResult::Failure {
+            outcome: &refused,
+            began: at,
+            ended: at,
+            retry_ms: None,
+            is_operational,
+        };
+        assert!(health.note(failure(10, true)) && health.failing.as_ref().unwrap().only_operational);
+        assert!(!health.note(failure(20, true)));
+        assert!(health.note(failure(30, false)) && !health.failing.as_ref().unwrap().only_operational);
+        assert!(!health.note(failure(40, true)) && !health.failing.as_ref().unwrap().only_operational);
+    }
+
+    #[test]
     fn a_success_elsewhere_ends_older_failures_only() {
         let (mut health, refused) = (LatestResults::default(), Outcome::with_status(500, None, String::new()));
         health.note(failure(&refused, 10));
