@@ -19,7 +19,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use producer::{EventOrigin, IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
-use schemas::{Key, KeyHash, Message, Scope, Strictness};
+use schemas::{Key, KeyHash, Message, Scope, Strictness, Tenant};
 use service::{SeenConfig, http::ServeOptions, metrics::Registry};
 use store::{MemoryStore, Snapshot, TenantSnapshot};
 use tokio::{
@@ -90,18 +90,7 @@ fn tenant() -> TenantSnapshot {
         hash: KeyHash::of(KEY),
         old_hash: None,
     };
-    let (endpoints, subscriptions, sources) = Default::default();
-    TenantSnapshot {
-        id: "acme".to_owned(),
-        name: None,
-        versions: Default::default(),
-        quota: Default::default(),
-        retention: None,
-        endpoints,
-        subscriptions,
-        sources,
-        keys: vec![key],
-    }
+    Tenant { keys: vec![key], ..Tenant::new("acme") }.into()
 }
 
 /// Makes events that differ in their ids only.

@@ -22,6 +22,17 @@ const MAX_ENDPOINTS: usize = 200_000;
 /// Most processes of which one endpoint's failures are remembered.
 const MAX_PROCESSES: usize = 100;
 
+/// An endpoint began to fail, or works again: what its tenant is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HealthChange {
+    pub(crate) tenant: String,
+    pub(crate) endpoint_id: String,
+    /// Time of the first failure, in unix milliseconds.
+    pub(crate) since: u64,
+    /// The last failure; none where the endpoint works again.
+    pub(crate) failure: Option<FailedAttempt>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct EndpointHealths(Mutex<Healths>);
 
@@ -37,6 +48,8 @@ struct Healths {
 #[derive(Debug, Default)]
 struct HeardEndpoint {
     failures: HashMap<String, (EndpointFailure, Instant)>,
+    /// `since` of the failures that were reported as a change and have not ended, in unix milliseconds.
+    failing_since: Option<u64>,
     /// Unix milliseconds.
     recovered_at: u64,
     success: Option<Success>,
@@ -73,7 +86,8 @@ pub(crate) struct FailingHealth {
 }
 
 impl EndpointHealths {
-    /// Notes what a deliverer announced.
+    /// Notes what a deliverer announced. Returns what has changed by it; what only carteiro's own events have met is no
+    /// change.
     pub(crate) fn note(
         &self,
         process: &str,
@@ -81,7 +95,8 @@ impl EndpointHealths {
         recovered: Vec<EndpointRecovery>,
         unnamed: Option<u64>,
         now: Instant,
-    ) {
+    ) -> Vec<HealthChange> {
+        let mut changes = Vec::new();
         let mut healths = self.lock();
         if let Some(unnamed) = unnamed {
             healths.unnamed.retain(|_, (_, at)| now.duration_since(*at) < FAILURE_AGE);
@@ -94,34 +109,46 @@ impl EndpointHealths {
             endpoint.failures.retain(|_, (failure, _)| failure.last.at >= at);
             endpoint.success =
                 Some(Success { at, version: version.or(endpoint.success.and_then(|known| known.version)) });
+            changes.extend(endpoint.end_failure(&tenant, &endpoint_id));
         }
         for failure in failing {
             let Some(endpoint) = healths.endpoint(&failure.tenant, &failure.endpoint_id) else { continue };
             if failure.last.at >= endpoint.recovered_at
                 && (endpoint.failures.len() < MAX_PROCESSES || endpoint.failures.contains_key(process))
             {
+                if endpoint.failing_since.is_none() && !failure.only_operational {
+                    endpoint.failing_since = Some(failure.since);
+                    changes.push(HealthChange {
+                        tenant: failure.tenant.clone(),
+                        endpoint_id: failure.endpoint_id.clone(),
+                        since: failure.since,
+                        failure: Some(failure.last.clone()),
+                    });
+                }
                 endpoint.failures.insert(process.to_owned(), (failure, now));
             }
         }
+        changes
     }
 
-    /// Notes the deliveries of a day that a process has reported for an endpoint so far. `wall` is unix milliseconds.
+    /// Notes the deliveries of a day that a process has reported for an endpoint so far. `wall` is unix milliseconds. Returns
+    /// a change when the endpoint works again, although no deliverer remembers that it failed.
     pub(crate) fn delivered(
         &self,
         process: &str,
         (tenant, endpoint, version): (&str, &str, Option<u64>),
         (day, delivered): (&str, u64),
         wall: u64,
-    ) {
+    ) -> Option<HealthChange> {
         let mut healths = self.lock();
-        let process = healths.hasher.hash_one(process);
-        let Some(endpoint) = healths.endpoint(tenant, endpoint) else { return };
+        let (process, id) = (healths.hasher.hash_one(process), endpoint);
+        let endpoint = healths.endpoint(tenant, id)?;
         if endpoint.day.as_str() < day {
             day.clone_into(&mut endpoint.day);
             endpoint.delivered.clear();
         }
         if endpoint.day != day {
-            return;
+            return None;
         }
         let known = match endpoint.delivered.iter_mut().find(|(known, _)| *known == process) {
             Some((_, known)) => std::mem::replace(known, delivered),
@@ -132,7 +159,9 @@ impl EndpointHealths {
         };
         if delivered > known {
             endpoint.success = Some(Success { at: wall, version });
+            return endpoint.end_failure(tenant, id);
         }
+        None
     }
 
     /// The health of an endpoint as it is configured now.
@@ -190,7 +219,8 @@ impl EndpointHealths {
             endpoints.retain(|id, endpoint| {
                 endpoint.failures.retain(|_, (_, at)| now.duration_since(*at) < FAILURE_AGE);
                 let is_there = tenant.is_some_and(|tenant| tenant.endpoints.contains_key(id));
-                is_there && (endpoint.success.is_some() || !endpoint.failures.is_empty())
+                let is_known = endpoint.success.is_some() || endpoint.failing_since.is_some();
+                is_there && (is_known || !endpoint.failures.is_empty())
             });
             !endpoints.is_empty()
         });
@@ -219,6 +249,13 @@ impl Healths {
 }
 
 impl HeardEndpoint {
+    /// Ends the failure that was reported as a change, if no process says any more that the endpoint fails.
+    fn end_failure(&mut self, tenant: &str, endpoint_id: &str) -> Option<HealthChange> {
+        let since = if self.failures.is_empty() { self.failing_since.take() } else { None };
+        let (tenant, endpoint_id) = (tenant.to_owned(), endpoint_id.to_owned());
+        since.map(|since| HealthChange { tenant, endpoint_id, since, failure: None })
+    }
+
     /// What was heard of another version of the endpoint says nothing about this one.
     fn health(&self, version: Option<u64>, now: Instant) -> Health {
         let success = self.success.filter(|success| success.version.is_none_or(|known| Some(known) == version));
@@ -286,6 +323,7 @@ mod tests {
             last_success_at: None,
             waiting: 3,
             next_at: Some(at + 1_000),
+            only_operational: false,
         }
     }
 
@@ -311,6 +349,46 @@ mod tests {
         assert_eq!(healths.of(&acme, "crm", now), Health::Healthy { last_success_at: 35 });
         healths.note("a", vec![failure("acme", "crm", 50, 50)], vec![], None, now);
         assert!(matches!(healths.of(&acme, "crm", now), Health::Failing(_)), "it fails again");
+    }
+
+    #[test]
+    fn a_change_is_returned_once_however_many_processes_and_failures_it_has() {
+        let (healths, now) = (EndpointHealths::default(), Instant::now());
+        let note = |process, failing, recovered| healths.note(process, failing, recovered, None, now);
+        let recovery = |at| vec![EndpointRecovery { tenant: "acme".into(), endpoint_id: "crm".into(), at }];
+        let begun = note("a", vec![failure("acme", "crm", 10, 30)], vec![]);
+        assert_eq!((begun.len(), begun[0].since, begun[0].failure.is_some()), (1, 10, true));
+        assert_eq!(note("a", vec![failure("acme", "crm", 10, 40)], vec![]), [], "it fails still");
+        assert_eq!(note("b", vec![failure("acme", "crm", 20, 50)], vec![]), [], "and elsewhere");
+        assert_eq!(note("a", vec![], recovery(45)), [], "it fails elsewhere since");
+        let ended = note("b", vec![], recovery(55));
+        assert_eq!((ended.len(), ended[0].since, &ended[0].failure), (1, 10, &None));
+        assert_eq!(note("a", vec![], recovery(56)), [], "it works already");
+        assert_eq!(note("a", vec![failure("acme", "crm", 60, 60)], vec![]).len(), 1, "it fails again");
+    }
+
+    #[test]
+    fn failures_of_own_events_only_are_no_change() {
+        let (healths, now) = (EndpointHealths::default(), Instant::now());
+        let note = |only_operational| {
+            let failure = EndpointFailure { only_operational, ..failure("acme", "crm", 10, 30) };
+            healths.note("a", vec![failure], vec![], None, now).len()
+        };
+        assert_eq!((note(true), note(true)), (0, 0));
+        assert_eq!(note(false), 1, "a delivery of another event failed, too");
+    }
+
+    #[test]
+    fn an_endpoint_whose_failures_no_process_remembers_has_recovered_with_its_next_delivery() {
+        let (healths, acme, now) = (EndpointHealths::default(), tenant("acme"), Instant::now());
+        let snapshot = Snapshot::new(1, [std::sync::Arc::new(acme)]);
+        healths.note("a", vec![failure("acme", "crm", 10, 30)], vec![], None, now);
+        let delivered = |count| healths.delivered("b", ("acme", "crm", None), ("2026-11-29", count), NOW);
+        assert_eq!(delivered(1), None, "it fails elsewhere");
+        healths.sweep(&snapshot, now + FAILURE_AGE);
+        assert_eq!(delivered(1), None, "nothing new");
+        assert_eq!(delivered(2).map(|change| (change.since, change.failure)), Some((10, None)));
+        assert_eq!(delivered(3), None);
     }
 
     #[test]

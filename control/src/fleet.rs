@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -140,7 +140,7 @@ fn replaces(all: &[SeenProcess], lost: &SeenProcess) -> bool {
 
 impl Control {
     /// Follows what processes announce of themselves and of endpoints, until the future is dropped.
-    pub async fn watch_fleet(&self) {
+    pub async fn watch_fleet(self: &Arc<Self>) {
         let (mut notices, mut connection) = (self.deps.broker.notices(), self.deps.broker.connection_state());
         // The others answer with how they are.
         self.deps.broker.announce(Notice::Hello.write().into());
@@ -165,7 +165,7 @@ impl Control {
         }
     }
 
-    fn observe(&self, notice: &[u8]) {
+    fn observe(self: &Arc<Self>, notice: &[u8]) {
         let (now, wall) = (Instant::now(), (self.deps.clock)());
         match Notice::read(notice) {
             Some(Notice::Process(report)) => self.fleet.note(*report, wall, now),
@@ -173,7 +173,8 @@ impl Control {
                 self.fleet.note_deliverer(process, leaves, canaries, wall, now);
             }
             Some(Notice::Endpoints { process, failing, recovered, unnamed }) => {
-                self.endpoint_health.note(&process, failing, recovered, unnamed, now);
+                let changes = self.endpoint_health.note(&process, failing, recovered, unnamed, now);
+                changes.into_iter().for_each(|change| self.health_changed(change));
             }
             Some(Notice::Findings { process, findings, .. }) => {
                 let snapshot = self.deps.store.snapshot();
@@ -181,12 +182,9 @@ impl Control {
                     let Finding::Usage { tenant, endpoint_id: Some(endpoint), day, counts } = finding else { continue };
                     let Some(owner) = snapshot.as_ref().and_then(|snapshot| snapshot.tenant(&tenant)) else { continue };
                     let version = owner.versions.of(ItemKind::Endpoint, &endpoint);
-                    self.endpoint_health.delivered(
-                        &process,
-                        (&tenant, &endpoint, version),
-                        (&day, counts.delivered),
-                        wall,
-                    );
+                    let counted = (day.as_str(), counts.delivered);
+                    let change = self.endpoint_health.delivered(&process, (&tenant, &endpoint, version), counted, wall);
+                    change.into_iter().for_each(|change| self.health_changed(change));
                 }
             }
             _ => {}

@@ -5,7 +5,9 @@ use schemas::{DeadReason, ParkReason};
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
 const RETURNING_REASONS: [&str; 2] = [ParkReason::DeliveryLimit.as_str(), ParkReason::Unroutable.as_str()];
-const EVENT_TYPES: [&str; 3] = ["endpoint.disabled", "quota.reached", "event.loop"];
+const EVENT_TYPES: [&str; 5] =
+    ["endpoint.disabled", "endpoint.failing", "endpoint.recovered", "quota.reached", "event.loop"];
+const DROPPED_TYPES: [&str; 2] = ["endpoint.failing", "endpoint.recovered"];
 
 service::metrics! {
     /// Metrics of control.
@@ -22,6 +24,8 @@ service::metrics! {
         pub endpoints_disabled: IntCounter("endpoints_disabled_total"),
         /// Events about carteiro itself that tenants were told, by type.
         pub operational_events: IntCounterVec("operational_events_total", [event_type in EVENT_TYPES]),
+        /// Events about endpoints that were dropped, because the broker did not take them within half a minute.
+        pub operational_events_dropped: IntCounterVec("operational_events_dropped_total", [event_type in DROPPED_TYPES]),
         /// Tenants of whose dead letters not everything is kept.
         pub dead_letter_quotas_reached: IntGauge("dead_letter_quotas_reached"),
         /// Records that came into the log of what is parked since this process began to watch it, by reason; what the

@@ -133,6 +133,7 @@ mod tests {
             last_success_at: None,
             waiting: 0,
             next_at: None,
+            only_operational: false,
         };
         (failure, ())
     }

@@ -8,6 +8,7 @@ mod canary;
 mod config;
 mod consume;
 mod defer;
+mod delivery_events;
 mod direct;
 mod erased;
 mod health;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, DirectDelivery, Handler, Incoming, Lane, Prefetch, Settlement};
 use history::Recorder;
-use schemas::{DeadReason, Delivery, EndpointState, Notice, OutcomeClass, ParkReason, RetryPolicy};
+use schemas::{DeadReason, Delivery, DeliveryEnd, EndpointState, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
@@ -39,6 +40,7 @@ pub use metrics::DelivererMetrics;
 use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes, Path};
 use defer::NotAttempted;
+use delivery_events::DeliveryEvents;
 use direct::{DirectDeliverer, DirectTasks};
 use erased::ErasedEvents;
 use heartbeat::DelivererHeartbeat;
@@ -88,6 +90,7 @@ pub struct Deliverer {
     canaries: Canaries,
     erased: ErasedEvents,
     direct: DirectTasks,
+    delivery_events: DeliveryEvents,
 }
 
 impl Deliverer {
@@ -113,6 +116,7 @@ impl Deliverer {
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
+            delivery_events: DeliveryEvents::new(broker.clone(), store.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone(), recorder.clone()),
             canaries: Canaries::new(config, canaries),
             erased: ErasedEvents::default(),
@@ -170,7 +174,11 @@ impl Deliverer {
     async fn attempt(&self, consumed: &ConsumedDelivery, endpoint: &PreparedEndpoint, permit: Permit) -> Settlement {
         let posted = self.post(consumed, endpoint, &permit).await;
         let mut concluded = self.decide(consumed, endpoint, permit, posted);
-        let settlement = self.settler.settle(consumed, &mut concluded).await;
+        let mut settlement = self.settler.settle(consumed, &mut concluded).await;
+        if let (Settlement::Done, Some(end)) = (settlement, concluded.end_of_delivery()) {
+            let ConsumedDelivery { delivery, session, .. } = consumed;
+            settlement = self.delivery_events.publish(delivery, session, &end, concluded.at).await;
+        }
         self.reporter.settled(consumed, &concluded, settlement);
         settlement
     }
@@ -217,7 +225,9 @@ impl Deliverer {
         let body = &incoming.message.body;
         if !delivery.is_test && self.recent.was_delivered(&delivery, tenant_created, body, Instant::now()) {
             self.reporter.repeated(&delivery);
-            return Err(Settlement::Done);
+            // The event about its end may have got lost with the session that it was delivered in.
+            let end = DeliveryEnd::delivered_before(&delivery);
+            return Err(self.delivery_events.publish(&delivery, &incoming.session, &end, self.now()).await);
         }
         let (body, session) = (body.clone(), incoming.session.clone());
         let (path, redelivered) = (Path::Lane(lane), incoming.redelivered);
@@ -295,7 +305,13 @@ impl Deliverer {
         }
         let result = match is_delivered {
             true => AttemptResult::Success { at: now },
-            false => AttemptResult::Failure { outcome: &posted.outcome, began: posted.began, ended: now, retry_ms },
+            false => AttemptResult::Failure {
+                outcome: &posted.outcome,
+                began: posted.began,
+                ended: now,
+                retry_ms,
+                is_operational: delivery.event_type.is_operational(),
+            },
         };
         let failure = limiter.record_result(result);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
@@ -313,7 +329,12 @@ impl Deliverer {
 
     async fn without_attempt(&self, consumed: &ConsumedDelivery, mut decision: NotAttempted) -> Settlement {
         let now = self.now();
-        let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
+        let mut settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
+        if let (Settlement::Done, NotAttempted::Dead(reason)) = (settlement, decision) {
+            let ConsumedDelivery { delivery, session, .. } = consumed;
+            let end = DeliveryEnd::without_attempt(delivery, reason);
+            settlement = self.delivery_events.publish(delivery, session, &end, now).await;
+        }
         self.reporter.not_attempted(consumed, decision, settlement, now);
         settlement
     }

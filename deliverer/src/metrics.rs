@@ -17,6 +17,7 @@ const FIRST: &str = "first";
 const RETRY: &str = "retry";
 const DEFERRED: &str = "deferred";
 const STATES: [&str; 6] = ["closed", "open", "half_open", "degraded", "disabled", "paused"];
+const DELIVERY_EVENTS: [&str; 2] = ["delivery.delivered", "delivery.dead"];
 const STAGES: [&str; 2] = ["fast", "slow"];
 
 /// Seconds, from a fast receiver nearby to one that is tried again for days.
@@ -76,6 +77,10 @@ service::metrics! {
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, with this one.
         pub deliverers: IntGauge("deliverers"),
+        /// Events about how deliveries ended that tenants were told, by type.
+        pub delivery_events: IntCounterVec("delivery_events_total", [event_type in DELIVERY_EVENTS]),
+        /// Events about how deliveries ended that were dropped, because the broker did not take them in time.
+        pub delivery_events_dropped: IntCounterVec("delivery_events_dropped_total", [event_type in DELIVERY_EVENTS]),
         /// Bytes of the bodies in hand, of both lanes.
         pub in_flight_bytes: IntGauge("inflight_bytes"),
     }

@@ -9,7 +9,8 @@ use broker::{
 };
 use bytes::Bytes;
 use schemas::{
-    Attempt, DeadLetter, DeadLetterRetention, DeadReason, Delivery, Message, ParkReason, Parked, time::rfc3339, wire,
+    Attempt, DeadLetter, DeadLetterRetention, DeadReason, Delivery, DeliveryEnd, Message, ParkReason, Parked,
+    time::rfc3339, wire,
 };
 use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,17 @@ impl Concluded {
             },
         };
         Self { attempt, verdict, began, at: ended, details }
+    }
+
+    /// How the delivery has ended; none while it is retried.
+    pub(crate) fn end_of_delivery(&self) -> Option<DeliveryEnd> {
+        let reason = match self.verdict {
+            Verdict::Delivered => None,
+            Verdict::Retry(_) => return None,
+            Verdict::Dead(reason) => Some(reason),
+        };
+        let Attempt { number, outcome, status, .. } = self.attempt;
+        Some(DeliveryEnd { attempt_count: number, outcome: Some(outcome), status, reason })
     }
 
     /// Makes the attempt the last one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broker::{Due, Lane, Target};
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Delivery, EndpointState, Envelope, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message,
+    Acceptance, Delivery, EndpointState, Envelope, Format, FormatOptions, Id, MAX_SUBSCRIPTIONS, Match, Message,
     ParkReason, Part, render,
 };
 
@@ -116,7 +116,12 @@ fn delivery(
     part: Part,
 ) -> Delivery {
     let event_type = envelope.event.event_type.clone();
+    let tells = view.tenant.wants_delivery_ends() && !event_type.is_operational();
+    let (ticket, message) = (envelope.event.ticket.as_ref(), envelope.event.message.as_ref());
+    let text = |id: Option<&Id>| id.filter(|_| tells).map(|id| id.text().to_owned());
     Delivery {
+        ticket_id: text(ticket.and_then(|ticket| ticket.id.as_ref())),
+        message_id: text(message.and_then(|message| message.id.as_ref())),
         event_time: envelope.occurred_at_ms,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
         revision: view.revision,

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Acceptance, Envelope, EventType, Format, FormatOptions, Match, OperationalEvent, QuotaName, peek_id, render,
-    samples,
+    Acceptance, DeadReason, Delivery, DeliveryEnd, Envelope, EventId, EventType, Format, FormatOptions, Match,
+    OperationalEvent, OutcomeClass, Part, QuotaName, peek_id, process_report::FailedAttempt, render, samples,
 };
 
 /// A known type of events. A producer may publish other types, too.
@@ -98,6 +98,10 @@ fn description(event_type: &EventType) -> &'static str {
         "message.status_changed" => "A message to a contact was sent, delivered or read.",
         "webhook.test" => "Somebody pressed the test button, here or on the platform.",
         "endpoint.disabled" => "An endpoint was disabled, by hand or because its receiver answered 410.",
+        "endpoint.failing" => "Attempts at an endpoint began to fail. Not matched by the pattern *.",
+        "endpoint.recovered" => "An endpoint that failed answered 2xx again. Not matched by the pattern *.",
+        "delivery.delivered" => "A delivery got its 2xx. Not matched by the pattern *.",
+        "delivery.dead" => "A delivery ended without a 2xx. Not matched by the pattern *.",
         "quota.reached" => "The tenant reached one of its quotas.",
         "event.loop" => "Deliveries came back in as events again and again, and were refused.",
         "vendor.unknown" => "A platform sent a body that its dialect does not know; only the format original has it.",
@@ -112,10 +116,33 @@ fn canonical(event_type: &EventType) -> Option<String> {
         "endpoint.disabled" => {
             operational(OperationalEvent::endpoint_disabled(TENANT, "crm", 7, Some("the receiver answered 410 Gone")))
         }
+        "endpoint.failing" => {
+            let last = FailedAttempt { at: AT, outcome: OutcomeClass::ServerError, status: Some(503), excerpt: None };
+            operational(OperationalEvent::endpoint_failing(TENANT, "crm", AT, &last))
+        }
+        "endpoint.recovered" => operational(OperationalEvent::endpoint_recovered(TENANT, "crm", AT)),
+        "delivery.delivered" => {
+            let end =
+                DeliveryEnd { attempt_count: 1, outcome: Some(OutcomeClass::Success), status: Some(200), reason: None };
+            operational(OperationalEvent::delivery_ended(&delivery(), &end, AT))
+        }
+        "delivery.dead" => {
+            let (outcome, reason) = (Some(OutcomeClass::ServerError), Some(DeadReason::Exhausted));
+            let end = DeliveryEnd { attempt_count: 9, outcome, status: Some(503), reason };
+            operational(OperationalEvent::delivery_ended(&delivery(), &end, AT))
+        }
         "quota.reached" => operational(OperationalEvent::quota_reached(TENANT, QuotaName::EventsPerSecond, 50.0, AT)),
         "event.loop" => operational(OperationalEvent::event_loop(TENANT, Some("main"), AT)),
         known => samples().iter().find(|(name, _)| *name == known).map(|(_, text)| (*text).to_owned()),
     }
+}
+
+/// The delivery that the samples are about.
+fn delivery() -> Delivery {
+    let event_id = EventId::of_happening(&[TENANT, "sample"]);
+    let (ticket_id, message_id) = (Some("4711".to_owned()), Some("3EB0538DA65A59F6D8A2".to_owned()));
+    let owed = Delivery::owed(TENANT, &event_id, EventType::MESSAGE_SENT, "crm", Part::First, AT);
+    Delivery { ticket_id, message_id, ..owed }
 }
 
 fn rendered(event_type: &EventType) -> Samples {

@@ -82,6 +82,10 @@ pub struct Delivery {
     pub is_test: bool,
     /// Through how many deliveries the event has come.
     pub hops: u32,
+    /// Id of the event's ticket, where the tenant is told how deliveries end.
+    pub ticket_id: Option<String>,
+    /// Id of the event's message, likewise.
+    pub message_id: Option<String>,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
 }
@@ -126,6 +130,8 @@ impl Delivery {
             replay: None,
             is_test: false,
             hops: 0,
+            ticket_id: None,
+            message_id: None,
             traceparent: None,
             tracestate: None,
         }

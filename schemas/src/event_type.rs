@@ -33,6 +33,10 @@ impl EventType {
     pub const MESSAGE_STATUS_CHANGED: Self = Self(Cow::Borrowed("message.status_changed"));
     pub const WEBHOOK_TEST: Self = Self(Cow::Borrowed("webhook.test"));
     pub const ENDPOINT_DISABLED: Self = Self(Cow::Borrowed("endpoint.disabled"));
+    pub const ENDPOINT_FAILING: Self = Self(Cow::Borrowed("endpoint.failing"));
+    pub const ENDPOINT_RECOVERED: Self = Self(Cow::Borrowed("endpoint.recovered"));
+    pub const DELIVERY_DELIVERED: Self = Self(Cow::Borrowed("delivery.delivered"));
+    pub const DELIVERY_DEAD: Self = Self(Cow::Borrowed("delivery.dead"));
     pub const QUOTA_REACHED: Self = Self(Cow::Borrowed("quota.reached"));
     /// Deliveries came back in as events again and again.
     pub const EVENT_LOOP: Self = Self(Cow::Borrowed("event.loop"));
@@ -40,7 +44,7 @@ impl EventType {
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 
     /// The types that platforms, vendors' bodies and carteiro itself make. A producer may publish any other one, too.
-    pub const KNOWN: [Self; 13] = [
+    pub const KNOWN: [Self; 17] = [
         Self::TICKET_CREATED,
         Self::TICKET_OPENED,
         Self::TICKET_TRANSFERRED,
@@ -51,13 +55,30 @@ impl EventType {
         Self::MESSAGE_STATUS_CHANGED,
         Self::WEBHOOK_TEST,
         Self::ENDPOINT_DISABLED,
+        Self::ENDPOINT_FAILING,
+        Self::ENDPOINT_RECOVERED,
+        Self::DELIVERY_DELIVERED,
+        Self::DELIVERY_DEAD,
         Self::QUOTA_REACHED,
         Self::EVENT_LOOP,
         Self::VENDOR_UNKNOWN,
     ];
 
+    /// The types that only a subscription which names them or their entity receives: the pattern `*` does not match them.
+    pub const OPT_IN: [Self; 4] =
+        [Self::ENDPOINT_FAILING, Self::ENDPOINT_RECOVERED, Self::DELIVERY_DELIVERED, Self::DELIVERY_DEAD];
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub fn is_opt_in(&self) -> bool {
+        Self::OPT_IN.contains(self)
+    }
+
+    /// True for the types that carteiro itself makes. Their deliveries make no events, so that none goes round in a loop.
+    pub fn is_operational(&self) -> bool {
+        self.is_opt_in() || [Self::ENDPOINT_DISABLED, Self::QUOTA_REACHED, Self::EVENT_LOOP].contains(self)
     }
 
     pub fn entity(&self) -> &str {
@@ -116,7 +137,8 @@ impl JsonSchema for EventType {
     }
 }
 
-/// A pattern of event types in a subscription: one type, all actions of an entity (`ticket.*`), or all (`*`).
+/// A pattern of event types in a subscription: one type, all actions of an entity (`ticket.*`), or all (`*`)
+/// but those that are [opt-in](EventType::OPT_IN).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TypePattern {
@@ -131,7 +153,7 @@ pub enum TypePattern {
 impl TypePattern {
     pub fn matches(&self, event_type: &EventType) -> bool {
         match self {
-            Self::Any => true,
+            Self::Any => !event_type.is_opt_in(),
             Self::Entity(entity) => event_type.entity() == entity,
             Self::Type(wanted) => wanted == event_type,
         }

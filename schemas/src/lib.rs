@@ -60,7 +60,7 @@ pub use format::{Format, FormatOptions, MediaBodies, StatusSnapshot, Timestamp, 
 pub use id::{EventId, Id, InvalidEventId, hex};
 pub use notice::{BreakerChange, Counts, Finding, Notice};
 pub use opaque::Opaque;
-pub use operational::OperationalEvent;
+pub use operational::{DeliveryEnd, OperationalEvent};
 pub use reference::{bound_integers, json_schemas, samples, vendor_samples};
 pub use refusal::{Refusal, RefusalKind};
 pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};

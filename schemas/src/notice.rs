@@ -266,6 +266,7 @@ mod tests {
             last_success_at: None,
             waiting: 1,
             next_at: Some(9),
+            only_operational: false,
         };
         let recovery = EndpointRecovery { tenant: "acme".into(), endpoint_id: "bi".into(), at: 9 };
         let opened = BreakerChange { open_until: Some(9), consecutive_opens: 2, ..closed.clone() };

@@ -84,6 +84,9 @@ pub struct EndpointFailure {
     /// Time of the next attempt, if one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<u64>,
+    /// True when only deliveries of carteiro's own events have failed, of which tenants are not told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_operational: bool,
 }
 
 /// An attempt that failed.

@@ -26,7 +26,8 @@ pub struct Subscription {
     /// False: no event matches. Deliveries that wait already still go out.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Types, `entity.*` or `*`. Left out or empty: no event, as when no box is ticked on a vendor's screen.
+    /// Types, `entity.*` or `*`. `endpoint.failing`, `endpoint.recovered`, `delivery.delivered` and `delivery.dead` are not
+    /// matched by `*`. Left out or empty: no event, as when no box is ticked on a vendor's screen.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(with = "Vec<TypePattern>")]
     pub event_types: BTreeSet<TypePattern>,

@@ -280,6 +280,7 @@ impl EndpointLimiter {
             last_success_at: locked.state.health.last_success_at,
             waiting: locked.state.backlog(now),
             next_at,
+            only_operational: failing.only_operational,
         };
         Some((locked.endpoint.clone()?, failure))
     }
@@ -471,7 +472,8 @@ mod tests {
         let request = AttemptRequest { held, endpoint, has_waited: false, slots_are_scarce: false };
         let permit = limiter.admit(request).await.unwrap_or_else(|why| panic!("{why:?}"));
         let outcome = Outcome::with_status(500, None, String::new());
-        let failed = AttemptResult::Failure { outcome: &outcome, began: 0, ended: 0, retry_ms: None };
+        let failed =
+            AttemptResult::Failure { outcome: &outcome, began: 0, ended: 0, retry_ms: None, is_operational: false };
         permit.endpoint().record_result(failed)
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum AttemptResult<'a> {
         ended: u64,
         /// Ms after its end until the delivery is tried again; none if it is not.
         retry_ms: Option<u64>,
+        /// True for the delivery of an event of carteiro's own.
+        is_operational: bool,
     },
 }
 
@@ -49,17 +51,19 @@ pub(crate) struct Failing {
     pub(super) failures: u32,
     pub(super) last: FailedAttempt,
     pub(super) retry_at: Option<u64>,
+    /// True while only deliveries of carteiro's own events have failed, of which tenants are not told.
+    pub(super) only_operational: bool,
 }
 
 impl LatestResults {
-    /// Notes a result. True if the endpoint begins to fail, or answers again.
+    /// Notes a result. True if the endpoint begins to fail, or to fail for what tenants are told of, or answers again.
     pub(super) fn note(&mut self, result: AttemptResult<'_>) -> bool {
         match result {
             AttemptResult::Success { at } => {
                 self.last_success_at = Some(at);
                 self.failing.take().is_some()
             }
-            AttemptResult::Failure { outcome, began, ended, retry_ms } => {
+            AttemptResult::Failure { outcome, began, ended, retry_ms, is_operational } => {
                 let excerpt: String = outcome.excerpt.chars().take(EXCERPT_CHARS).collect();
                 let last = FailedAttempt {
                     at: began,
@@ -67,11 +71,14 @@ impl LatestResults {
                     status: outcome.status,
                     excerpt: Some(excerpt).filter(|excerpt| !excerpt.is_empty()),
                 };
-                let (since, failures) =
-                    self.failing.as_ref().map_or((began, 0), |failing| (failing.since, failing.failures));
+                let before = self.failing.take();
+                let (since, failures) = before.as_ref().map_or((began, 0), |before| (before.since, before.failures));
+                let was_only = before.as_ref().is_none_or(|before| before.only_operational);
+                let only_operational = was_only && is_operational;
                 let retry_at = retry_ms.map(|ms| ended.saturating_add(ms));
-                let failing = Failing { since, failures: failures.saturating_add(1), last, retry_at };
-                self.failing.replace(Box::new(failing)).is_none()
+                let failures = failures.saturating_add(1);
+                self.failing = Some(Box::new(Failing { since, failures, last, retry_at, only_operational }));
+                before.is_none_or(|before| before.only_operational != only_operational)
             }
         }
     }
@@ -90,7 +97,7 @@ mod tests {
     use super::*;
 
     fn failure(outcome: &Outcome, at: u64) -> AttemptResult<'_> {
-        AttemptResult::Failure { outcome, began: at, ended: at + 5, retry_ms: Some(1_000) }
+        AttemptResult::Failure { outcome, began: at, ended: at + 5, retry_ms: Some(1_000), is_operational: false }
     }
 
     #[test]
@@ -109,6 +116,22 @@ mod tests {
         assert_eq!(failing.last.excerpt.unwrap().chars().count(), EXCERPT_CHARS);
         assert!(health.note(AttemptResult::Success { at: 30 }));
         assert_eq!(health, LatestResults { last_success_at: Some(30), failing: None });
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_for_own_events_changes_when_another_event_fails() {
+        let (mut health, refused) = (LatestResults::default(), Outcome::with_status(500, None, String::new()));
+        let failure = |at, is_operational| AttemptResult::Failure {
+            outcome: &refused,
+            began: at,
+            ended: at,
+            retry_ms: None,
+            is_operational,
+        };
+        assert!(health.note(failure(10, true)) && health.failing.as_ref().unwrap().only_operational);
+        assert!(!health.note(failure(20, true)));
+        assert!(health.note(failure(30, false)) && !health.failing.as_ref().unwrap().only_operational);
+        assert!(!health.note(failure(40, true)) && !health.failing.as_ref().unwrap().only_operational);
     }
 
     #[test]

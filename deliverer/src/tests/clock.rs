@@ -166,6 +166,7 @@ async fn retries_that_have_returned_are_no_backlog_although_the_clock_was_set_ba
             began: START,
             ended: START,
             retry_ms: Some(5_000),
+            is_operational: false,
         });
     }
     let _held: Vec<_> = [process.admit().await, process.admit().await, process.admit().await, process.admit().await]

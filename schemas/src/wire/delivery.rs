@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{
     ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_ACCEPTED_AT, FIRST_AT, FOUND_PAUSED,
-    HOPS, Headers, LAST, MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION,
-    SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT, TRACESTATE, hops, ms,
+    HOPS, Headers, LAST, MAX_TRACESTATE_BYTES, MESSAGE, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA,
+    SCHEMA_VERSION, SUBSCRIPTIONS, TENANT, TEST, TICKET, TRACEPARENT, TRACESTATE, hops, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
 
@@ -48,6 +48,8 @@ impl Delivery {
             (!subscriptions.is_empty()).then_some((SUBSCRIPTIONS, Cow::Owned(subscriptions))),
             self.last.as_ref().map(|last| (LAST, Cow::Owned(last.to_header()))),
             bounded(REPLAY, self.replay.as_deref(), MAX_SHORT_BYTES),
+            bounded(TICKET, self.ticket_id.as_deref(), MAX_SHORT_BYTES),
+            bounded(MESSAGE, self.message_id.as_deref(), MAX_SHORT_BYTES),
             bounded(TRACEPARENT, self.traceparent.as_deref(), MAX_SHORT_BYTES),
             bounded(TRACESTATE, self.tracestate.as_deref(), MAX_TRACESTATE_BYTES),
         ];
@@ -90,6 +92,8 @@ impl Delivery {
             replay: owned(REPLAY),
             is_test: headers.int(TEST) == Some(1),
             hops: hops(headers),
+            ticket_id: owned(TICKET),
+            message_id: owned(MESSAGE),
             traceparent: owned(TRACEPARENT),
             tracestate: owned(TRACESTATE),
         })

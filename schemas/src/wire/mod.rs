@@ -52,6 +52,11 @@ pub const REQUEUED: &str = "carteiro-requeued";
 /// headers write the name out, because a process of an earlier version knows no key for it.
 pub const FOUND_PAUSED: &str = "carteiro-found-paused";
 pub const REPLAY: &str = "carteiro-replay";
+/// Id of the event's ticket, on deliveries whose end the tenant is told of. Packed headers write this name and the next out,
+/// because a process of an earlier version knows no key for them.
+pub const TICKET: &str = "carteiro-ticket";
+/// Id of the event's message, likewise.
+pub const MESSAGE: &str = "carteiro-message";
 /// 1 on a delivery of the test button: it is attempted once, the control role receives the outcome, and no other
 /// message follows.
 pub const TEST: &str = "carteiro-test";

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use schemas::{Endpoint, HistoryRetention, Key, Quota, SourceConfig, Subscription, Tenant};
+use schemas::{
+    Endpoint, EventType, HistoryRetention, Key, OperationalEvent, Quota, SourceConfig, Subscription, Tenant,
+};
 
 use crate::{Item, ItemKind, ItemVersion, Versions};
 
@@ -37,6 +39,12 @@ pub struct TenantSnapshot {
     pub keys: Vec<Key>,
     /// Revisions that created the items and changed them last; empty in a `file:` store.
     pub versions: Versions,
+    /// The opt-in types that a subscription matches, found once, because every delivery asks.
+    wanted_opt_in: Vec<EventType>,
+}
+
+fn wanted_opt_in(subscriptions: &[Subscription]) -> Vec<EventType> {
+    EventType::OPT_IN.into_iter().filter(|opt_in| OperationalEvent::is_wanted(opt_in, subscriptions)).collect()
 }
 
 impl From<Tenant> for TenantSnapshot {
@@ -48,7 +56,8 @@ impl From<Tenant> for TenantSnapshot {
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id.clone(), Arc::new(endpoint))).collect();
         let sources = sources.into_iter().map(Arc::new).collect();
         let (quota, versions) = (quota.unwrap_or_default(), Versions::default());
-        Self { id, name, quota, retention, endpoints, subscriptions, sources, keys, versions }
+        let wanted_opt_in = wanted_opt_in(&subscriptions);
+        Self { id, name, quota, retention, endpoints, subscriptions, sources, keys, versions, wanted_opt_in }
     }
 }
 
@@ -67,6 +76,16 @@ impl TenantSnapshot {
             sources: self.sources.iter().map(|source| SourceConfig::clone(source)).collect(),
             keys: self.keys.clone(),
         }
+    }
+
+    /// True when a subscription matches events of this opt-in type.
+    pub fn wants(&self, opt_in: &EventType) -> bool {
+        self.wanted_opt_in.contains(opt_in)
+    }
+
+    /// True when the tenant is told how deliveries end, at least of some.
+    pub fn wants_delivery_ends(&self) -> bool {
+        self.wants(&EventType::DELIVERY_DELIVERED) || self.wants(&EventType::DELIVERY_DEAD)
     }
 
     /// Returns the revision that created the tenant; 0 where that is not known.
@@ -98,6 +117,7 @@ impl TenantSnapshot {
                 }
             }
         }
+        new.wanted_opt_in = wanted_opt_in(&new.subscriptions);
         Some(new)
     }
 

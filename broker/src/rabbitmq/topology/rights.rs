@@ -50,11 +50,12 @@ impl Role {
             // It puts events aside, parks what it cannot read, and writes a dead letter for a delivery that can never be
             // made.
             Self::Router => Some((&["ingest.slow", "deliver", "dead", "park", "history"], &["ingest", "ingest.slow"])),
+            // It publishes the events about how deliveries end.
             Self::Deliverer => {
-                Some((&["deliver", "delay", "dead", "park", "history"], &["deliver.fast", "deliver.slow"]))
+                Some((&[EVENTS, "deliver", "delay", "dead", "park", "history"], &["deliver.fast", "deliver.slow"]))
             }
             Self::Worker => Some((
-                &["ingest.slow", "deliver", "delay", "dead", "park", "history"],
+                &[EVENTS, "ingest.slow", "deliver", "delay", "dead", "park", "history"],
                 &["ingest", "ingest.slow", "deliver.fast", "deliver.slow"],
             )),
             // It requeues and replays; and reading a log appends a marker, to see where the log ends.

@@ -57,6 +57,7 @@ fn failing(api: &Api, tenant: &str, endpoint_id: &str) -> Notice {
         last_success_at: None,
         waiting: 2,
         next_at: Some(NOW + 5_000),
+        only_operational: false,
     };
     Notice::Endpoints { process: "deliverer".into(), failing: vec![failure], recovered: vec![], unnamed: Some(0) }
 }

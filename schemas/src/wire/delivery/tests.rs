@@ -52,6 +52,8 @@ fn headers_stay_below_4_kib_at_their_longest() {
         first_accepted_at: Some(u64::MAX >> 1),
         found_paused: u32::MAX,
         hops: u32::MAX,
+        ticket_id: Some("4".repeat(128)),
+        message_id: Some("é".repeat(64)),
         traceparent: Some("0".repeat(55)),
         tracestate: Some("a".repeat(10_000)),
         ..delivery(Part::SecondShot)
@@ -75,7 +77,7 @@ proptest! {
         ids in ("[a-z0-9_-]{1,20}", "[a-z0-9_-]{1,20}", vec("[a-z0-9_-]{1,8}", 0..20)),
         times in (any::<u32>(), any::<u32>(), option::of(any::<u32>()), option::of(any::<u32>())),
         counts in (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()),
-        texts in (option::of("[a-z-]{1,30}"), option::of("[0-9a-f-]{55}")),
+        texts in (option::of("[a-z-]{1,30}"), option::of("[0-9a-f-]{55}"), option::of("[0-9A-F.]{1,64}")),
         part in prop::sample::select(vec![Part::First, Part::Second, Part::Shot, Part::SecondShot]),
     ) {
         let given = Delivery {
@@ -83,7 +85,7 @@ proptest! {
             event_time: times.0.into(), accepted_at: times.1.into(), first_accepted_at: times.2.map(Into::into), due: times.2.map(Into::into), first_at: times.3.map(Into::into),
             attempt: counts.0, deferrals: counts.1, revision: counts.2.into(), requeued: counts.3, hops: counts.4,
             found_paused: counts.5,
-            replay: texts.0, traceparent: texts.1,
+            replay: texts.0, traceparent: texts.1, ticket_id: texts.2.clone(), message_id: texts.2,
             ..delivery(part)
         };
         prop_assert_eq!(there_and_back(&given).unwrap(), given);
