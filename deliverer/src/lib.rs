@@ -141,6 +141,7 @@ impl Deliverer {
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
         self.direct.finish().await;
+        self.delivery_events.finish().await;
         heartbeat.abort();
         canaries.abort();
         heartbeat::announce_presence(&self, true);
@@ -174,12 +175,11 @@ impl Deliverer {
     async fn attempt(&self, consumed: &ConsumedDelivery, endpoint: &PreparedEndpoint, permit: Permit) -> Settlement {
         let posted = self.post(consumed, endpoint, &permit).await;
         let mut concluded = self.decide(consumed, endpoint, permit, posted);
-        let mut settlement = self.settler.settle(consumed, &mut concluded).await;
-        if let (Settlement::Done, Some(end)) = (settlement, concluded.end_of_delivery()) {
-            let ConsumedDelivery { delivery, session, .. } = consumed;
-            settlement = self.delivery_events.publish(delivery, session, &end, concluded.at).await;
-        }
+        let settlement = self.settler.settle(consumed, &mut concluded).await;
         self.reporter.settled(consumed, &concluded, settlement);
+        if let (Settlement::Done, Some(end)) = (settlement, concluded.end_of_delivery()) {
+            self.delivery_events.publish(&consumed.delivery, &end, concluded.at);
+        }
         settlement
     }
 
@@ -225,9 +225,7 @@ impl Deliverer {
         let body = &incoming.message.body;
         if !delivery.is_test && self.recent.was_delivered(&delivery, tenant_created, body, Instant::now()) {
             self.reporter.repeated(&delivery);
-            // The event about its end may have got lost with the session that it was delivered in.
-            let end = DeliveryEnd::delivered_before(&delivery);
-            return Err(self.delivery_events.publish(&delivery, &incoming.session, &end, self.now()).await);
+            return Err(Settlement::Done);
         }
         let (body, session) = (body.clone(), incoming.session.clone());
         let (path, redelivered) = (Path::Lane(lane), incoming.redelivered);
@@ -329,13 +327,15 @@ impl Deliverer {
 
     async fn without_attempt(&self, consumed: &ConsumedDelivery, mut decision: NotAttempted) -> Settlement {
         let now = self.now();
-        let mut settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
-        if let (Settlement::Done, NotAttempted::Dead(reason)) = (settlement, decision) {
-            let ConsumedDelivery { delivery, session, .. } = consumed;
-            let end = DeliveryEnd::without_attempt(delivery, reason);
-            settlement = self.delivery_events.publish(delivery, session, &end, now).await;
-        }
+        let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
         self.reporter.not_attempted(consumed, decision, settlement, now);
+        if let (Settlement::Done, NotAttempted::Dead(reason)) = (settlement, decision) {
+            let delivery = &consumed.delivery;
+            let (attempt_count, last) = (delivery.attempt.saturating_sub(1), delivery.last.as_ref());
+            let (outcome, status) = (last.map(|last| last.outcome), last.and_then(|last| last.status));
+            let end = DeliveryEnd { attempt_count, outcome, status, reason: Some(reason) };
+            self.delivery_events.publish(delivery, &end, now);
+        }
         settlement
     }
 
