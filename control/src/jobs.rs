@@ -250,6 +250,10 @@ impl<'a> JobRunner<'a> {
                 return control.end_job(&job, JobState::Stopped).await;
             }
         };
+        if matches!(spec, ReplaySpec::History(_)) && control.deps.history.is_none() {
+            // History was switched off since: nothing is left to send, and what was not sent is not done.
+            return control.end_job(&job, JobState::Stopped).await;
+        }
         if !job.position.is_empty() {
             let Job { id, tenant, matched, done, skipped, .. } = &job;
             tracing::info!(replay_id = id, tenant, matched, replayed = done, skipped, "replay.resumed");

@@ -45,7 +45,7 @@ pub use findings::{FAILING, GONE};
 pub use http::{TickedEvent, describe, routes};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub(crate) use replay::{Receivers, Replay, ReplayEnd, WINDOW};
+pub(crate) use replay::{Receivers, Replay, ReplayEnd, Runs, WINDOW};
 pub(crate) use replay_tracker::ReplayProgress;
 pub use replays::NotStarted;
 pub(crate) use replays::ReplaySpec;

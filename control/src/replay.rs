@@ -16,6 +16,7 @@ use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
+use history::{Record as HistoryRecord, RecordedDelivery, Recorder, RunRecord};
 use schemas::{BadHeader, Counts, DeadReason, Delivery, Message};
 use service::Clock;
 use store::{Outbox, Store, is_older};
@@ -49,6 +50,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) clock: &'a Clock,
     /// Counts the tenants' usage, where it is reported.
     pub(crate) outbox: Option<&'a Outbox>,
+    /// Records that a delivery waits again, where history is written.
+    pub(crate) runs: Option<Runs<'a>>,
     /// Counts replayed and skipped dead letters, where metrics are served.
     pub(crate) metrics: Option<&'a ControlMetrics>,
     /// When it is cancelled, no more deliveries start, and those under way end as soon as they can.
@@ -61,6 +64,14 @@ pub(crate) struct Receivers<'a> {
     /// Revision at which the replay's filter named the endpoint: one that was made anew before gets the dead letters of the
     /// former one. 0 when the filter named none.
     pub(crate) named_at: u64,
+}
+
+/// Where runs are recorded, and of which tenant.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs<'a> {
+    pub(crate) recorder: &'a Recorder,
+    /// Revision that made the tenant.
+    pub(crate) tenant_created: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +181,12 @@ impl Replay<'_> {
         self.publish_until_confirmed(&Target::Lane(Lane::Slow, None), &again.to_message(body.clone())).await?;
         if let Some(outbox) = self.outbox {
             outbox.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
+        }
+        if let Some(Runs { recorder, tenant_created }) = self.runs {
+            recorder.record(|| {
+                let delivery = RecordedDelivery::of(&again, tenant_created);
+                HistoryRecord::Run(Box::new(RunRecord { delivery, body: Some(body.clone()) }))
+            });
         }
         // A crash before the marker is confirmed repeats this delivery.
         let (to, marker) = ReplayMarker::of(&again, record.offset, self.replay_id, now);

@@ -11,7 +11,7 @@ use store::{Job, JobState, Snapshot, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress,
+    Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress, Runs,
     history::HistoryReplay,
     jobs::RunningJob,
     log_search::read_ranges,
@@ -233,6 +233,7 @@ impl Control {
             rate: Some(spec.rate),
             clock: &self.deps.clock,
             outbox: Some(&self.deps.outbox),
+            runs: Some(Runs { recorder: &self.deps.recorder, tenant_created: job.tenant_created }),
             metrics: Some(&self.metrics),
             stop: stop.clone(),
         };

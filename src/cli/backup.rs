@@ -62,8 +62,10 @@ pub(super) async fn restore(setup: &Setup, args: RestoreArgs) -> anyhow::Result<
     let config = setup.load(&[])?.config;
     let existing: Vec<_> =
         BackupPart::ALL.into_iter().filter(|part| part.path(&config).is_some_and(|path| path.exists())).collect();
-    if args.force && !existing.is_empty() {
-        let names: Vec<_> = existing.into_iter().map(BackupPart::name).collect();
+    let has_history = backup::history_folder(&config).is_some_and(|folder| folder.is_dir());
+    if args.force && (has_history || !existing.is_empty()) {
+        let mut names: Vec<_> = existing.into_iter().map(BackupPart::name).collect();
+        names.extend(has_history.then_some("history (if the backup has one)"));
         let folder = config.data_dir.display();
         args.confirm
             .confirm(&format!("{folder} will lose what it holds now: {} will be replaced", names.join(", ")))?;

@@ -3,12 +3,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use broker::{Log, PublishError};
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use history::{ContactToken, DeliveryState, Filter, History, HistoryError, MAX_PAGE, PageRequest};
 use serde::{Deserialize, Serialize};
 use store::{Job, JobProgress, TenantSnapshot};
@@ -179,7 +180,7 @@ impl Sending<'_> {
         while began < self.spec.until {
             let mut found = self.until_done(|| self.found(began, began + DAY_MS)).await;
             found.retain(|one| handled.is_none_or(|handled| (one.accepted_at, one.id) > handled));
-            for some in found.chunks(WINDOW) {
+            for some in found.chunks(self.window()) {
                 self.send_some(some, &mut throttle).await;
             }
             began += DAY_MS;
@@ -223,15 +224,16 @@ impl Sending<'_> {
         Ok(all)
     }
 
-    /// Sends some at once, and stores how far the replay is: after a crash no others than these are sent again.
+    /// Number of deliveries after which it is stored how far the replay is: about a second's, so that a slow one repeats few
+    /// after a crash.
+    fn window(&self) -> usize {
+        f64::from(self.spec.rate).ceil().clamp(1.0, WINDOW as f64) as usize
+    }
+
+    /// Sends some at the replay's rate, and stores how far the replay is: after a crash no others than these are sent again.
     async fn send_some(&self, some: &[Found], throttle: &mut Throttle) {
         let broker = &*self.control.deps.broker;
         let dead_until = self.until_done(|| broker.end(Log::Dead)).await;
-        let mut starts = Vec::with_capacity(some.len());
-        for one in some {
-            throttle.wait().await;
-            starts.push(one);
-        }
         let resend = Resend {
             control: self.control,
             tenant: self.tenant,
@@ -239,7 +241,20 @@ impl Sending<'_> {
             replay: self.run.job.id.clone(),
             dead_until,
         };
-        let ends = join_all(starts.into_iter().map(|one| self.send(&resend, one))).await;
+        let (mut under_way, mut ends) = (FuturesUnordered::new(), Vec::with_capacity(some.len()));
+        for one in some {
+            let mut turn = pin!(throttle.wait());
+            loop {
+                tokio::select! {
+                    () = &mut turn => break,
+                    Some(end) = under_way.next() => ends.push(end),
+                }
+            }
+            under_way.push(self.send(&resend, one));
+        }
+        while let Some(end) = under_way.next().await {
+            ends.push(end);
+        }
         let mut progress = self.run.progress();
         let sent = ends.iter().filter(|end| **end == End::Sent).count() as u64;
         progress.replayed += sent;

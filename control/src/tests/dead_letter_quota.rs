@@ -198,6 +198,7 @@ async fn replayed(fixture: &Fixture) -> (u64, u64) {
         rate: None,
         clock: &clock,
         outbox: None,
+        runs: None,
         metrics: None,
         stop: CancellationToken::new(),
     };

@@ -55,6 +55,33 @@ fn each_once(count: usize) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_from_history_is_stopped_and_not_done_where_history_is_off() {
+    let site = Site::new();
+    let control = site.control("first");
+    let spec = json!({"from": "history", "filter": {}, "since": 0, "until": NOW, "rate": 5.0});
+    let job = Job {
+        id: "0190a000-0000-7000-8000-000000000001".to_owned(),
+        tenant: "acme".to_owned(),
+        tenant_created: control.control.created("acme"),
+        kind: crate::replays::REPLAY.to_owned(),
+        state: JobState::Running,
+        spec: spec.to_string(),
+        matched: 3,
+        position: String::new(),
+        done: 0,
+        skipped: 0,
+        started_at: NOW,
+        ended_at: None,
+    };
+    assert_eq!(site.store.control_state().unwrap().insert_job(job.clone(), 8).await, Ok(true));
+    let ended = control.ended(&json!({"id": job.id})).await;
+    assert_eq!(
+        (&ended["state"], &ended["replayed"], &ended["from"]),
+        (&json!("stopped"), &json!(0), &json!("history"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_goes_on_with_the_next_start_and_replays_each_letter_once() {
     let site = Site::new();
     let first = site.control("first");

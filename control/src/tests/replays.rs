@@ -10,17 +10,19 @@ use std::{
 };
 
 use broker::{Broker, Lane, Log, Queue, ReadError, Target, memory::Memory};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use history::{Batch, Record, RecordSink, Recorder, RecorderMetrics};
 use schemas::{Delivery, wire};
 use serde_json::json;
 use service::Clock;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     fixture::{DeadDelivery, Fixture, NOW, append, append_without_body, tracker},
     reading_broker::ReadingBroker,
 };
-use crate::{DeadLetterFilter, Replay, ReplayEnd, WINDOW, dead_letters};
+use crate::{DeadLetterFilter, Replay, ReplayEnd, Runs, WINDOW, dead_letters};
 
 const SLOW: Queue = Queue::Lane(Lane::Slow);
 const ALL: &str = r#"{"filter":{}}"#;
@@ -47,9 +49,20 @@ async fn replay_all(broker: &dyn Broker) -> ReplayEnd {
     let live = dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap();
     let (receivers, replay_id, clock) = (None, "job", &clock);
     let tracker = tracker(&live);
-    Replay { broker, receivers, replay_id, has_room: None, rate: None, clock, outbox: None, metrics: None, stop }
-        .run(live, tracker, |_| ())
-        .await
+    Replay {
+        broker,
+        receivers,
+        replay_id,
+        has_room: None,
+        rate: None,
+        clock,
+        outbox: None,
+        runs: None,
+        metrics: None,
+        stop,
+    }
+    .run(live, tracker, |_| ())
+    .await
 }
 
 #[tokio::test]
@@ -74,6 +87,51 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
     assert_eq!(again.message.headers.text(wire::RECORD), None);
     assert_eq!(fixture.control.metrics.replays.with_label_values(&[dead.reason.as_str()]).get(), 1);
+}
+
+/// Passes on the batches that it is handed.
+struct Taken(UnboundedSender<Batch>);
+
+impl RecordSink for Taken {
+    fn hand_over(&self, batch: Batch) -> BoxFuture<'_, ()> {
+        async move { self.0.send(batch).unwrap() }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_delivery_is_recorded_as_waiting_in_its_next_run() {
+    let (broker, dead) = (Memory::calm(Arc::new(|| NOW)), DeadDelivery::default());
+    append(&broker, &dead).await;
+    let (clock, ended): (Clock, _) = (Arc::new(|| NOW), CancellationToken::new());
+    let (taken, mut batches) = unbounded_channel();
+    let metrics = RecorderMetrics::register(&Default::default()).unwrap();
+    let (recorder, task) = Recorder::new("p1".into(), Box::new(Taken(taken)), clock.clone(), metrics, ended.clone());
+    let live = dead_letters::find(&broker, None, &DeadLetterFilter::default()).await.unwrap();
+    let tracker = tracker(&live);
+    let replay = Replay {
+        broker: &broker,
+        receivers: None,
+        replay_id: "job",
+        has_room: None,
+        rate: None,
+        clock: &clock,
+        outbox: None,
+        runs: Some(Runs { recorder: &recorder, tenant_created: 7 }),
+        metrics: None,
+        stop: CancellationToken::new(),
+    };
+    replay.run(live, tracker, |_| ()).await;
+    ended.cancel();
+    task.run().await;
+    let mut records = Vec::new();
+    while let Some(batch) = batches.recv().await {
+        records.extend(batch.records);
+    }
+    let [Record::Run(run)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((run.delivery.id, run.delivery.run_began), (dead.delivery.id, NOW));
+    assert_eq!(run.delivery.accepted_at, dead.delivery.accepted_at, "its day is that of the first acceptance");
+    assert_eq!(run.delivery.tenant, history::tenant_scope(&dead.delivery.tenant, 7));
+    assert_eq!(run.body.as_deref(), Some(&br#"{"of" : "e0"}"#[..]));
 }
 
 #[tokio::test]
