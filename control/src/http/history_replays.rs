@@ -141,11 +141,11 @@ mod tests {
             (json!({"filter": []}), vec!["/filter"]),
             (
                 json!({"filter": {"ids": ["7"], "q": "x", "state": "gone", "since": "yesterday", "protocol": 7}}),
-                vec!["/filter/ids", "/filter/protocol", "/filter/q", "/filter/since", "/filter/state"],
+                vec!["/filter/ids", "/filter/q", "/filter/state", "/filter/since", "/filter/protocol"],
             ),
             (
                 json!({"filter": {}, "to_endpoint_id": 4, "rate_per_second": 0}),
-                vec!["/rate_per_second", "/to_endpoint_id"],
+                vec!["/to_endpoint_id", "/rate_per_second"],
             ),
         ] {
             assert_eq!(read(&body), Err(pointers.into_iter().map(str::to_owned).collect()), "{body}");

@@ -18,7 +18,7 @@ async fn a_dry_run_counts_the_tenants_own_and_replays_nothing() {
     fixture.append(2).await;
     append(&fixture.broker, &DeadDelivery::default().to("zeta", "crm")).await;
     let answer = fixture.ask("POST", REPLAYS, r#"{"filter":{"reason":"exhausted"},"dry_run":true}"#).await;
-    assert_eq!(answer, (200, json!({"matched": 2})));
+    assert_eq!(answer, (200, json!({"matched": 2, "at_least": false})));
     assert_eq!(fixture.broker.depth(Queue::Lane(Lane::Slow)), 0);
 }
 
@@ -30,7 +30,22 @@ async fn a_replay_answers_with_itself() {
     let (status, started) = fixture.ask("POST", REPLAYS, &json!({"filter": filter}).to_string()).await;
     assert_eq!((status, &started["matched"], &started["filter"]), (202, &json!(2), &filter));
     let keys: Vec<_> = started.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["id", "tenant", "state", "matched", "replayed", "skipped", "started_at", "ended_at", "filter"]);
+    assert_eq!(
+        keys,
+        [
+            "id",
+            "tenant",
+            "state",
+            "matched",
+            "replayed",
+            "skipped",
+            "started_at",
+            "ended_at",
+            "from",
+            "filter",
+            "to_endpoint_id"
+        ]
+    );
     assert_eq!(started["id"].as_str().unwrap().as_bytes()[14], b'7', "a UUIDv7");
 }
 
