@@ -372,6 +372,7 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     let site = Site::embedded("tenants: []")
         .set("broker.url", "amqp://me:hunter2@broker/%2f")
         .set("store.url", "postgres://me:hunter2@db/carteiro?sslmode=require")
+        .set("history.url", "postgresql://me:hunter2@db/records")
         .set("store.encryption_key", "a-key-of-many-characters")
         .set("store.old_encryption_keys", "an-old-key-of-many-characters");
     let (code, shown, _) = run(&site, &["--set", "broker.prefix=mine", "config", "show"]).await;
@@ -382,6 +383,7 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
         "prefix = \"mine\"  # the command line",
         "operator_key = \"***\"  # CARTEIRO_HTTP__OPERATOR_KEY",
         "url = \"postgres://me:***@db/carteiro?sslmode=require\"  # CARTEIRO_STORE__URL",
+        "url = \"postgresql://me:***@db/records\"  # CARTEIRO_HISTORY__URL",
         "encryption_key = \"***\"  # CARTEIRO_STORE__ENCRYPTION_KEY",
         "old_encryption_keys = \"***\"  # CARTEIRO_STORE__OLD_ENCRYPTION_KEYS",
         "exchange = \"ticketing.events\"  # default",

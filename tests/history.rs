@@ -6,7 +6,7 @@ use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, KEY, Postgres, Process, Receiver, Site, acme, eventually, ids, report};
+use crate::harness::{Api, KEY, MetricsPage, Postgres, Process, Receiver, Site, acme, eventually, ids, report};
 
 const TENANT: &str = "/v1/tenants/acme";
 
@@ -269,6 +269,81 @@ async fn history_in_a_database_may_be_away_and_no_delivery_waits_for_it() {
     postgres.revive().await;
     recorded(6).await;
     assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
+async fn a_database_of_history_that_cannot_be_used_exits_78_and_names_its_key() {
+    for (url, why) in [
+        ("postgres://me:hunter2@db/carteiro?sslmode=maybe", "sslmode: expected disable, require or verify-full"),
+        ("mysql://me:hunter2@db/carteiro", "expected postgres://user:password@host/database, off, or nothing"),
+    ] {
+        let site = Site::embedded("tenants: []").set("history.url", url);
+        let output = site.run(&["standalone"]).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(&format!("history.url: {why}")) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_postgres_store_another_control_goes_on_when_the_one_that_writes_is_killed_and_counts_nothing_twice() {
+    const EVENTS: usize = 400;
+    const WRITTEN: &str = "carteiro_history_written_total{result=\"written\"}";
+    let postgres = Postgres::start().await;
+    let receiver = Receiver::accepting().await;
+    let site = Site::on_rabbitmq("tenants: []").await.set("store.url", postgres.url());
+    let site = site.set("store.encryption_key", "a-key-of-the-tests-long-enough");
+    let mut first = site.start("control").await;
+    let roles = [site.start("producer").await, site.start("router").await, site.start("deliverer").await];
+    for process in roles.iter().chain([&first]) {
+        process.ready().await;
+    }
+    let api = first.api();
+    api.put(TENANT, json!({})).await;
+    api.put(&format!("{TENANT}/endpoints/crm"), json!({"url": receiver.url("/crm")})).await;
+    api.put(&format!("{TENANT}/subscriptions/all"), json!({"endpoint_id": "crm", "event_types": ["*"]})).await;
+    let producer = roles[0].api();
+    publish(&producer, "1001", to("4")).await;
+    let before = delivery_of(&site, &first, "1001", "delivered").await;
+    assert!(
+        site.path("control-0").is_dir() && !site.path("control-0/history").exists(),
+        "it is in the store's database"
+    );
+
+    let second = site.start("control").await;
+    second.ready().await;
+    assert_eq!(delivery_of(&site, &second, "1001", "delivered").await, before, "it answers from the same records");
+    let accepted = producer.publish("acme", ids("event", EVENTS)).await;
+    eventually("the first one writes", || async {
+        (MetricsPage::of(&first).await.value(WRITTEN) > 100.0).then_some(())
+    })
+    .await;
+    assert_eq!(MetricsPage::of(&second).await.value(WRITTEN), 0.0, "the second one leaves it to the first");
+    first.kill().await;
+    publish(&producer, "1002", to("4")).await;
+    receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
+    delivery_of(&site, &second, "1002", "delivered").await;
+
+    let api = second.api();
+    let all = eventually("all are recorded", || async {
+        let (all, _) = everything(&api).await;
+        (all.iter().filter(|one| one["state"] == "delivered").count() >= EVENTS + 2).then_some(all)
+    });
+    let all = all.await;
+    let ids: BTreeSet<_> = all.iter().map(|one| one["id"].to_string()).collect();
+    assert_eq!((ids.len(), all.len()), (EVENTS + 2, EVENTS + 2), "no delivery twice");
+    assert!(all.iter().all(|one| one["attempt_count"] == 1), "no attempt twice");
+    let stats = api.done(KEY, Method::GET, &format!("{TENANT}/stats?by=day"), None).await;
+    let sum = |of: &str| -> u64 {
+        stats["points"].as_array().expect("points").iter().filter_map(|point| point[of].as_u64()).sum()
+    };
+    let expected = EVENTS as u64 + 2;
+    assert_eq!((sum("events"), sum("delivered")), (expected, expected), "no count twice: {stats}");
+    first.restart().await;
+    assert_eq!(delivery_of(&site, &first, "1001", "delivered").await, before);
+    for process in roles.into_iter().chain([first, second]) {
+        assert_eq!(process.end().await, 0);
+    }
 }
 
 /// All deliveries of acme with their attempts, and whether the list is complete.

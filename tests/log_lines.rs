@@ -12,8 +12,8 @@ const OTHERS: [&str; 8] =
     ["enabled!", "Level", "Metadata", "field::display", "info_span!", "subscriber", "Subscriber", "Instrument"];
 
 /// The crates that log.
-pub(crate) const CRATES: [&str; 8] =
-    ["broker", "carteiro", "control", "deliverer", "producer", "router", "service", "store"];
+pub(crate) const CRATES: [&str; 9] =
+    ["broker", "carteiro", "control", "deliverer", "history", "producer", "router", "service", "store"];
 
 /// A log line in the sources or on the page.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -95,7 +95,7 @@ pub trait History: Send + Sync {
     fn tenant_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<TenantKey, HistoryError>>;
 
     /// Removes bodies, excerpts, headers and the contact's token of what is meant, paced, and returns when nothing of it is left
-    /// in any file or row. `until` (unix milliseconds) is the last acceptance that is looked at.
+    /// in any row or, where no database owns them, in any file.
     fn erase<'a>(&'a self, tenant: &'a str, what: &'a Erasure) -> BoxFuture<'a, Result<Erased, HistoryError>>;
 
     /// Removes everything of a tenant, paced. It is hidden at once: a tenant that is made anew under the id begins empty.

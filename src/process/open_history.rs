@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use history::{History, PostgresHistory, SqliteHistory};
+use history::{History, HistoryDatabaseError, PostgresHistory, SqliteHistory};
+use service::ConfigError;
 use store::Location;
 
 use super::{data_dir, open_store::location};
@@ -12,7 +13,8 @@ use crate::config::Config;
 pub(super) async fn open_history(config: &Config) -> anyhow::Result<Arc<dyn History>> {
     let max_bytes = config.history.max_bytes;
     if let Some(url) = database(config)? {
-        return Ok(Arc::new(PostgresHistory::open(&url, max_bytes).await?));
+        let opened = PostgresHistory::open(&url, max_bytes).await;
+        return Ok(Arc::new(opened.map_err(unusable)?));
     }
     data_dir::make(&config.data_dir)?;
     let folder = data_dir::history_folder(&config.data_dir);
@@ -27,4 +29,12 @@ fn database(config: &Config) -> anyhow::Result<Option<String>> {
         (None, Location::Postgres(url)) => Some(url),
         (None, Location::Folder(_) | Location::Sqlite(_)) => None,
     })
+}
+
+/// The store's URL has been parsed by then: what is wrong with it is said of its own key.
+fn unusable(error: HistoryDatabaseError) -> ConfigError {
+    match error {
+        HistoryDatabaseError::Database(why) => ConfigError::new("history.url", why),
+        newer @ HistoryDatabaseError::Newer { .. } => ConfigError::new("history.url", newer),
+    }
 }

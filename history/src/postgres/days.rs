@@ -48,6 +48,13 @@ pub(super) async fn list(session: &PostgresSession) -> Result<Days, DatabaseErro
     Ok(days)
 }
 
+/// The names of the partitions that a day has.
+pub(super) async fn partitions(session: &PostgresSession, day: Day) -> Result<Vec<String>, DatabaseError> {
+    let days = list(session).await?;
+    let exists = |table: &&str| if *table == BODIES { &days.bodies } else { &days.records }.contains(&day);
+    Ok(TABLES.into_iter().filter(exists).map(|table| partition(table, day)).collect())
+}
+
 /// Begins a transaction in which nobody else changes records.
 pub(super) async fn begin_to_write(session: &PostgresSession) -> Result<(), DatabaseError> {
     session.begin().await?;

@@ -3,11 +3,13 @@
 //!
 //! It is paced: each piece is a short transaction, and between two of them records are written.
 
+use std::time::Duration;
+
 use service::postgres::{DatabaseError, LONG, PostgresSession, QUICK};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::{
-    days::{begin_to_write, partition},
+    days::{self, begin_to_write, partition},
     rows,
 };
 use crate::{
@@ -21,6 +23,9 @@ use crate::{
 const AT_ONCE: usize = 200;
 /// Bodies of one transaction.
 const BODIES_AT_ONCE: u64 = 500;
+
+/// Longest time of the vacuum of one day.
+pub(super) const VACUUM_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Whose events are erased.
 pub(super) enum ErasedEvents {
@@ -157,4 +162,15 @@ pub(super) async fn remove_bodies(
 async fn delete(session: &PostgresSession, table: &str, day: Day, events: &[i64]) -> Result<(), DatabaseError> {
     let sql = format!("DELETE FROM {table} WHERE day = $1 AND event = ANY ($2)");
     session.execute(LONG, &sql, &[(&day, Type::DATE), (&events, Type::INT8_ARRAY)]).await.map(drop)
+}
+
+/// Removes dead rows of a day from its tables and from their indexes, which by default keep entries of a few dead rows. Rows that
+/// an older transaction may still read stay, until autovacuum. It stops nobody who reads or writes.
+pub(super) async fn vacuum(session: &PostgresSession, day: Day) -> Result<(), DatabaseError> {
+    let partitions = days::partitions(session, day).await?;
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("VACUUM (INDEX_CLEANUP ON) {}", partitions.join(", "));
+    session.execute(VACUUM_LIMIT, &sql, &[]).await.map(drop)
 }

@@ -50,6 +50,8 @@ pub use error::HistoryDatabaseError;
 const QUESTION: [Duration; 2] = [Duration::from_secs(2), QUICK];
 /// Time limits of a statement that writes or keeps house, and of its job.
 const UPKEEP: [Duration; 2] = [Duration::from_secs(15), LONG];
+/// Time limits of a statement that vacuums the tables of a day, and of its job. A full day has millions of rows.
+const VACUUM: [Duration; 2] = [erase::VACUUM_LIMIT, Duration::from_secs(11 * 60)];
 /// Pause between two pieces of a removal, in which records are written.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -58,6 +60,7 @@ const PACE: Duration = Duration::from_millis(20);
 pub struct PostgresHistory(Arc<Database>);
 
 struct Database {
+    url: DatabaseUrl,
     names: NameCache,
     kept: KeptCache,
     max_bytes: u64,
@@ -94,6 +97,7 @@ impl PostgresHistory {
             return Err(newer);
         }
         Ok(Self(Arc::new(Database {
+            url,
             names: NameCache::default(),
             kept: KeptCache::default(),
             max_bytes,
@@ -136,14 +140,32 @@ impl PostgresHistory {
         Ok(days.into_iter().filter(|day| day.began() < before).collect())
     }
 
-    async fn remove_before(&self, no: i64, before: u64) -> Result<(), HistoryError> {
+    /// Removes what a tenant has from before a time. Returns the days of which something was removed.
+    async fn remove_before(&self, no: i64, before: u64) -> Result<Vec<Day>, HistoryError> {
+        let mut touched = Vec::new();
         for day in self.days_before(before, false).await? {
             let piece = || self.0.upkeep.run(|session| erase::remove_some(session, day, no, before).boxed());
             while piece().await? {
+                if touched.last() != Some(&day) {
+                    touched.push(day);
+                }
                 tokio::time::sleep(PACE).await;
             }
         }
-        Ok(())
+        Ok(touched)
+    }
+
+    /// Has the database remove deleted and updated rows of some days from its tables and indexes.
+    ///
+    /// A failure ends nothing: the rows are gone for every reader, and autovacuum removes them later.
+    async fn vacuum(&self, days: impl IntoIterator<Item = Day>) {
+        // A connection of its own, which ends with this: on the one of upkeep others would wait for minutes.
+        let session = SideSession::new(&self.0.url, BEGINNING, VACUUM, &self.0.is_connected);
+        for day in days {
+            if let Err(error) = session.run(|session| erase::vacuum(session, day).boxed()).await {
+                tracing::warn!(%error, day = day.name(), "history.not_vacuumed");
+            }
+        }
     }
 
     async fn erase_all(&self, tenant: &str, what: &Erasure) -> Result<Erased, HistoryError> {
@@ -154,6 +176,7 @@ impl PostgresHistory {
             Erasure::Events(ids) => ErasedEvents::Events(ids.clone()),
         });
         for day in self.days_before(u64::MAX, false).await? {
+            let before = all.events;
             loop {
                 let whose = whose.clone();
                 let piece = self
@@ -168,6 +191,9 @@ impl PostgresHistory {
                 }
                 tokio::time::sleep(PACE).await;
             }
+            if all.events > before {
+                self.vacuum([day]).await;
+            }
         }
         Ok(all)
     }
@@ -176,8 +202,9 @@ impl PostgresHistory {
     async fn remove_forgotten(&self) -> Result<(), HistoryError> {
         let forgotten = self.0.upkeep.run(|session| names::forgotten(session).boxed()).await?;
         for no in forgotten {
-            self.remove_before(no, u64::MAX).await?;
+            let touched = self.remove_before(no, u64::MAX).await?;
             self.0.upkeep.run(|session| names::remove(session, no).boxed()).await?;
+            self.vacuum(touched).await;
         }
         Ok(())
     }
@@ -320,6 +347,7 @@ impl History for PostgresHistory {
     fn shorten<'a>(&'a self, tenant: &'a str, records: u64, bodies: u64) -> BoxFuture<'a, Result<u64, HistoryError>> {
         async move {
             let Some(no) = self.tenant(tenant).await? else { return Ok(0) };
+            // What is too old for one tenant is not secret: autovacuum removes it from the files.
             self.remove_before(no, records).await?;
             let mut removed = 0;
             for day in self.days_before(bodies, true).await? {

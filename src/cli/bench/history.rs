@@ -1,14 +1,17 @@
 //! A history of many tenants over a month: what writing it costs, and how long it takes to find something in it after a
 //! restart.
+//!
+//! It is in files of its own, or in the database that `history.url` names, from which its days are dropped at the end.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use history::{
-    AttemptRecord, Batch, EventRecord, Filter, History, OwedDelivery, PageRequest, Post, Record, RecordedDelivery,
-    RecordedVerdict, SqliteHistory, Timing, tenant_scope,
+    AttemptRecord, Batch, EventRecord, Filter, History, OwedDelivery, PageRequest, Post, PostgresHistory, Record,
+    RecordedDelivery, RecordedVerdict, SqliteHistory, Timing, tenant_scope,
 };
 use schemas::{EventId, EventType, OutcomeClass, Part, delivery_id};
 use serde::Serialize;
@@ -42,11 +45,32 @@ pub(super) struct Args {
     output: Format,
 }
 
+/// Where the measured history is.
+enum Place {
+    Folder(PathBuf),
+    /// The URL of a database.
+    Database(String),
+}
+
+impl Place {
+    async fn open(&self) -> anyhow::Result<Box<dyn History>> {
+        Ok(match self {
+            Self::Folder(folder) => Box::new(SqliteHistory::open(folder, u64::MAX)?),
+            Self::Database(url) => {
+                let history = PostgresHistory::open(url, u64::MAX).await.context(Exit::Config)?;
+                let kept = history.kept().await;
+                kept.context("history.url: the database cannot be used").context(Exit::Unavailable)?;
+                Box::new(history)
+            }
+        })
+    }
+}
+
 #[derive(Serialize)]
 struct Writing {
     scenario: &'static str,
     records: u64,
-    /// CPU time of all threads, for each record.
+    /// CPU time of all threads of this process, for each record. That of a database is not in it.
     cpu_us_per_record: f64,
     /// Part of a core that 5,000 records a second take.
     cores_at_5000_per_second: f64,
@@ -63,13 +87,18 @@ struct Asking {
 }
 
 pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
-    setup.start_logging(&setup.load(&[super::LOG_LEVEL])?.config, &[])?;
+    let config = setup.load(&[super::LOG_LEVEL])?.config;
+    setup.start_logging(&config, &[])?;
     let folder = tempfile::tempdir()?;
+    let place = match config.history.database() {
+        Some(url) => Place::Database(url.to_owned()),
+        None => Place::Folder(folder.path().to_owned()),
+    };
     let mut results = Results::new(args.output, ["history", "count", "p50 ms", "p95 ms", "max ms"]);
     let now = service::clock::system()();
     let story = Story { args, end: now / DAY_MS * DAY_MS };
     progress("history", &format!("writes {} attempts of {} tenants", args.attempts, args.tenants));
-    let writing = write(&story, folder.path()).await?;
+    let writing = write(&story, &*place.open().await?).await?;
     let size = format!("{} MiB", mib(writing.bytes));
     let cells = [
         format!("write: {:.1} µs of CPU a record", writing.cpu_us_per_record),
@@ -81,9 +110,9 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
     results.push(&writing, [cells])?;
 
     progress("history", "opens it again, and asks");
-    let history = SqliteHistory::open(folder.path(), u64::MAX)?;
+    let history = place.open().await?;
     for question in Question::ALL {
-        let latencies = ask(&history, &story, question).await?;
+        let latencies = ask(&*history, &story, question).await?;
         let asking = Asking { scenario: "history", question: question.name(), latencies };
         results.push(&asking, [row(question.name(), &latencies)])?;
     }
@@ -92,6 +121,7 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
     let dropping = Latencies::of(vec![began.elapsed()]);
     let asking = Asking { scenario: "history", question: "drop old days", latencies: dropping };
     results.push(&asking, [row("drop old days", &dropping)])?;
+    history.maintain(now, now + DAY_MS, now + DAY_MS).await?;
     history.close().await;
     results.end()?;
     Ok(Exit::Done)
@@ -102,8 +132,9 @@ fn row(name: &str, latencies: &Latencies) -> [String; 5] {
     [name.to_owned(), count.to_string(), format!("{p50_ms:.1}"), format!("{p95_ms:.1}"), format!("{max_ms:.1}")]
 }
 
-async fn write(story: &Story<'_>, folder: &Path) -> anyhow::Result<Writing> {
-    let history = SqliteHistory::open(folder, u64::MAX)?;
+async fn write(story: &Story<'_>, history: &dyn History) -> anyhow::Result<Writing> {
+    let is_empty = history.kept().await?.oldest_day.is_none();
+    anyhow::ensure!(is_empty, "history.url: the database has a history already, which this measurement would mix up");
     let bar = output::progress_bar(story.args.attempts);
     let (mut records, mut written, mut cpu) = (Vec::new(), 0, Duration::ZERO);
     let mut took = Duration::ZERO;
@@ -322,7 +353,7 @@ impl Question {
     }
 }
 
-async fn ask(history: &SqliteHistory, story: &Story<'_>, question: Question) -> anyhow::Result<Latencies> {
+async fn ask(history: &dyn History, story: &Story<'_>, question: Question) -> anyhow::Result<Latencies> {
     let mut times = Vec::new();
     for at in 0..QUESTIONS {
         let nth = Story::scattered(at, 9, story.args.attempts);

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use history::{Filter, History, HistoryDatabaseError, PostgresHistory};
+use history::{Erased, Filter, History, HistoryDatabaseError, PostgresHistory};
 
 use super::{
     Database,
     line::{Line, State},
     run,
 };
-use crate::{fixture::MAX_BYTES, records::*, suite::stats::by_day};
+use crate::{
+    fixture::MAX_BYTES,
+    records::*,
+    suite::{erasing::contact, stats::by_day},
+};
 
 /// No call waits longer for a database that does not answer.
 const SOON: Duration = Duration::from_secs(4);
@@ -107,6 +111,44 @@ async fn nothing_is_left_of_a_forgotten_tenant() {
         assert_eq!(database.ask(&rows).await, ["0"], "{table}");
     }
     assert_eq!(database.ask("SELECT count(*) FROM carteiro_history.counts WHERE tenant <> 0").await, ["0"]);
+}
+
+/// The partitions that were vacuumed by a command, as the database counts them.
+const VACUUMED: &str = "SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0 ORDER BY 1";
+
+#[tokio::test]
+async fn the_days_of_an_erasure_are_vacuumed_and_no_others() {
+    let database = Database::start().await;
+    let history = database.open().await;
+    for (event, at, number) in
+        [("e1", TODAY - DAY, "5511999990001"), ("e2", TODAY, "5511999990001"), ("e3", TODAY - 2 * DAY, "5511888880002")]
+    {
+        write(&history, vec![message(event, at, number, "{}"), failed(event, at, 1, "crm", "Maria said")]).await;
+    }
+    assert_eq!(database.ask(VACUUMED).await, [""; 0]);
+    // The bodies of a day may be gone before its records.
+    history.maintain(TODAY, 0, TODAY).await.expect("an answer");
+    let erased = history.erase(ACME, &contact(&history, ACME, "5511999990001").await).await.expect("an answer");
+    assert_eq!(erased, Erased { events: 2, deliveries: 2 });
+    let of = |day: &'static str, tables: &'static [&str]| tables.iter().map(move |table| format!("{table}_{day}"));
+    let mut expected: Vec<_> = of("2024_10_03", &["attempts", "counts", "deliveries", "events"])
+        .chain(of("2024_10_04", &["attempts", "bodies", "counts", "deliveries", "events"]))
+        .collect();
+    expected.sort();
+    assert_eq!(database.ask(VACUUMED).await, expected);
+    let dead =
+        "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname IN ('events_2024_10_04', 'bodies_2024_10_04')";
+    assert_eq!(database.ask(dead).await, ["0"]);
+}
+
+#[tokio::test]
+async fn the_days_of_a_forgotten_tenant_are_vacuumed() {
+    let database = Database::start().await;
+    let history = database.open().await;
+    write(&history, vec![message("e1", TODAY, "5511999990001", "{}")]).await;
+    assert_eq!(database.ask(VACUUMED).await, [""; 0]);
+    history.forget_tenant(ACME).await.expect("an answer");
+    assert!(database.ask(VACUUMED).await.contains(&"bodies_2024_10_04".to_owned()));
 }
 
 #[tokio::test]
