@@ -35,6 +35,9 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// ones come soon after midnight.
 const ROLL_UP_AGE: u64 = 2 * 24 * 60 * 60 * 1000;
 
+/// Most clients that listen to deliveries at once, for each tenant and for all.
+const LISTENERS: (usize, usize) = (4, 64);
+
 pub struct ControlDependencies {
     /// Has the logs of dead letters and parked messages, and takes messages that are published again.
     pub broker: Arc<dyn Broker>,
@@ -97,6 +100,8 @@ pub struct Control {
     pub(crate) backlog_counts: TenantSemaphore,
     /// Bounds how many tests of endpoints wait at once.
     pub(crate) endpoint_tests: TenantSemaphore,
+    /// Bounds how many clients listen to deliveries at once.
+    pub(crate) listeners: TenantSemaphore,
     pub(crate) published_events: PublishedEvents,
     /// Notified when a process has begun to listen to notices.
     pub(crate) new_listener: Notify,
@@ -129,6 +134,7 @@ impl Control {
             recent_parked_searches: RecentSearches::default(),
             backlog_counts: TenantSemaphore::new(backlog::COUNTS),
             endpoint_tests: TenantSemaphore::new(endpoint_test::TESTS),
+            listeners: TenantSemaphore::new(LISTENERS),
             published_events: PublishedEvents::default(),
             new_listener: Notify::new(),
             are_findings_kept: AtomicBool::new(true),

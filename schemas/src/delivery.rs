@@ -4,7 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use uuid::Uuid;
 
-use crate::{Attempt, EventId, EventType, id::uuid_of};
+use crate::{
+    Attempt, EventId, EventType,
+    id::uuid_of,
+    signature::{ID_HEADER, TIMESTAMP_HEADER},
+    time::rfc3339,
+    wire::HOPS,
+};
 
 /// The body of an event that a delivery carries. An event renders to one or two bodies, and a transfer to a queue may
 /// add the shot.
@@ -144,6 +150,19 @@ impl Delivery {
             Part::First => Cow::Borrowed(self.event_id.as_str()),
             part => Cow::Owned(format!("{}_{part}", self.event_id)),
         }
+    }
+
+    /// The headers that tell a receiver of an attempt at `now` (unix milliseconds) what it gets, without the signature.
+    pub fn request_headers(&self, now: u64) -> [(&'static str, String); 7] {
+        [
+            (ID_HEADER, self.webhook_id().into_owned()),
+            (TIMESTAMP_HEADER, (now / 1_000).to_string()),
+            ("carteiro-event-type", self.event_type.as_str().to_owned()),
+            ("carteiro-event-time", rfc3339(self.event_time)),
+            ("carteiro-delivery-id", self.id.to_string()),
+            ("carteiro-attempt", self.attempt.to_string()),
+            (HOPS, self.hops.saturating_add(1).to_string()),
+        ]
     }
 }
 

@@ -100,7 +100,7 @@ fn notes(config: &Config, with_history: bool) -> Vec<&'static str> {
     let mut notes = Vec::new();
     match backup::history_folder(config) {
         Some(folder) if !with_history && folder.is_dir() => {
-            notes.push("history is not in this backup: --history adds it")
+            notes.push("history is not in this backup: --history adds it");
         }
         None if config.history.is_on() => notes.push("history is in PostgreSQL, and not in this backup"),
         _ => {}

@@ -28,6 +28,10 @@ use super::{
 use crate::{config::Config, process::operator_key_file};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time of one stream of events; a client then connects again.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest silence of a stream of events, which has a comment every 15 seconds.
+const STREAM_SILENCE: Duration = Duration::from_secs(45);
 
 /// Heading of these flags in the help.
 const API: &str = "API";
@@ -166,6 +170,20 @@ impl Client {
         Ok((change, parsed(path, &answer)?))
     }
 
+    /// Opens a stream of server-sent events, which `secret` is to sign.
+    pub(super) async fn events(&self, path: &str, secret: Option<&str>) -> anyhow::Result<EventStream> {
+        let mut request = self.request(Method::GET, path, None).timeout(STREAM_TIMEOUT);
+        if let Some(secret) = secret {
+            request = request.header("carteiro-listen-secret", secret);
+        }
+        let answer = self.send(request).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(refusal(status, &answer.bytes().await.context(Exit::Unavailable)?));
+        }
+        Ok(EventStream { answer, unread: Vec::new() })
+    }
+
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
         let request = self.http.request(method, self.server.url(path)).bearer_auth(self.key.reveal());
         match body {
@@ -199,6 +217,44 @@ impl Client {
         };
         Err(anyhow::anyhow!("{server}: {why}").context(Exit::Unavailable))
     }
+}
+
+/// POSTs a body to an address that the person at this machine gave. Returns the answer's status.
+pub(super) async fn forward<'a>(
+    url: &str,
+    headers: impl Iterator<Item = (&'a str, &'a str)>,
+    body: String,
+) -> anyhow::Result<u16> {
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT).build()?;
+    let request = headers.fold(client.post(url), |request, (name, text)| request.header(name, text));
+    Ok(request.body(body).send().await?.status().as_u16())
+}
+
+/// Server-sent events with their names and data, until the connection ends.
+pub(super) struct EventStream {
+    answer: Response,
+    unread: Vec<u8>,
+}
+
+impl EventStream {
+    pub(super) async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            while let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
+                let text: Vec<u8> = self.unread.drain(..end + 2).collect();
+                if let Some(event) = event(&String::from_utf8_lossy(&text)) {
+                    return Some(event);
+                }
+            }
+            let chunk = tokio::time::timeout(STREAM_SILENCE, self.answer.chunk()).await.ok()?;
+            self.unread.extend(chunk.ok()??);
+        }
+    }
+}
+
+/// The name and the data of an event; none for a comment.
+fn event(text: &str) -> Option<(String, Value)> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    Some((field("event")?.to_owned(), serde_json::from_str(field("data")?).ok()?))
 }
 
 /// What a request has done to the resource that it wrote.
@@ -375,6 +431,13 @@ mod tests {
         assert_eq!(shown(r#"{"title":"T","detail":"D"}"#), "422: D");
         assert_eq!(shown(r#"{"title":"T"}"#), "422: T");
         assert_eq!(shown("<html>"), "422: no reason was given");
+    }
+
+    #[test]
+    fn a_comment_is_no_event() {
+        assert_eq!(event(":\n\n"), None);
+        let delivery = event("event: delivery\ndata: {\"body\":\"{}\"}\nid: e1\n\n").unwrap();
+        assert_eq!(delivery, ("delivery".to_owned(), serde_json::json!({"body": "{}"})));
     }
 
     #[derive(Debug, clap::Parser)]

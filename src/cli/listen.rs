@@ -9,8 +9,11 @@ use schemas::signature::{Unverified, VerifyingKey, check};
 use service::{Exit, listen};
 
 use super::{
+    client::ApiArgs,
+    listen_tenant,
     output::{self, Output},
     resources::secret,
+    setup::Setup,
 };
 use crate::receiver::{Answer, Received, Receiver};
 
@@ -29,12 +32,47 @@ pub(super) struct Args {
     /// How to print the webhooks.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Print the deliveries that this tenant's endpoints could get, instead of receiving any: for a machine that no endpoint
+    /// can reach. `--secret` signs them, otherwise a secret that is shown.
+    #[arg(long, value_name = "TENANT", conflicts_with_all = ["listen", "status"])]
+    tenant: Option<String>,
+    /// POST each delivery to this address, and say what it answers.
+    #[arg(long, value_name = "URL", requires = "tenant")]
+    forward: Option<String>,
+    /// Only these types, separated by commas: `message.*`.
+    #[arg(long, value_name = "TYPES", requires = "tenant")]
+    event_type: Option<String>,
+    /// Only these channels, separated by commas.
+    #[arg(long, value_name = "IDS", requires = "tenant")]
+    channel_id: Option<String>,
+    /// Only these queues, separated by commas; `-` means "in no queue".
+    #[arg(long, value_name = "IDS", requires = "tenant")]
+    queue_id: Option<String>,
+    /// Format of the bodies, as of an endpoint.
+    #[arg(long, value_name = "FORMAT", requires = "tenant")]
+    format: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
 }
 
 /// Result of verifying a signature. None without a key.
 type Verification = Option<Result<(), Unverified>>;
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
+    let Some(tenant) = args.tenant else { return receive(args).await };
+    let filters = [
+        ("event_type", args.event_type),
+        ("channel_id", args.channel_id),
+        ("queue_id", args.queue_id),
+        ("format", args.format),
+    ];
+    let filters = filters.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
+    let secret = args.secrets.into_iter().next();
+    let request = listen_tenant::Request { tenant, forward: args.forward, filters, output: args.output, secret };
+    listen_tenant::run(setup, &args.api, request).await
+}
+
+async fn receive(args: Args) -> anyhow::Result<Exit> {
     let keys = args.secrets.iter().map(|secret| VerifyingKey::parse(secret)).collect::<Result<Vec<_>, _>>();
     let keys = keys.context("--secret").context(Exit::Usage)?;
     let (shutdown, clock) = (service::shutdown::on_signals()?, service::clock::system());

@@ -16,6 +16,7 @@ mod export;
 mod help;
 mod history;
 mod listen;
+mod listen_tenant;
 mod logs;
 mod output;
 mod parked;
@@ -220,7 +221,7 @@ fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
         Command::Status(args) => block_on(status::run(&setup, args)),
         Command::Demo(args) => block_on(demo::run(&setup, args)),
         Command::Publish(args) => block_on(publish::run(&setup, args)),
-        Command::Listen(args) => block_on(listen::run(args)),
+        Command::Listen(args) => block_on(listen::run(&setup, args)),
         Command::Deliveries(args) => block_on(history::deliveries(&setup, args)),
         Command::Tail(args) => block_on(history::tail(&setup, args)),
         Command::Stats(args) => block_on(history::stats(&setup, args)),

@@ -25,6 +25,7 @@ mod history_replays;
 mod integrations;
 mod item_routes;
 mod keys;
+mod listen;
 mod missing;
 mod page;
 mod parked;
@@ -93,6 +94,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(parked::routes())
         .merge(status::routes())
         .merge(self::history::routes())
+        .merge(listen::routes())
         .merge(erasures::routes())
         .merge(endpoint_problems::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))

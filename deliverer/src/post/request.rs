@@ -9,9 +9,8 @@ use http::{
 };
 use schemas::{
     Delivery, Endpoint, SigningSecret,
-    signature::{ID_HEADER, SIGNATURE_HEADER, Signed, SigningKey, TIMESTAMP_HEADER},
+    signature::{SIGNATURE_HEADER, Signed, SigningKey},
     time::Moment,
-    wire::HOPS,
 };
 use url::Url;
 
@@ -52,16 +51,12 @@ impl PreparedEndpoint {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
-        set(ID_HEADER, &id);
-        set(TIMESTAMP_HEADER, &timestamp);
+        for (name, text) in delivery.request_headers(now) {
+            set(name, &text);
+        }
         if let Some(signature) = signature {
             set(SIGNATURE_HEADER, &signature);
         }
-        set("carteiro-event-type", delivery.event_type.as_str());
-        set("carteiro-event-time", &schemas::time::rfc3339(delivery.event_time));
-        set("carteiro-delivery-id", &delivery.id.to_string());
-        set("carteiro-attempt", &delivery.attempt.to_string());
-        set(HOPS, &delivery.hops.saturating_add(1).to_string());
         Ok(headers)
     }
 }

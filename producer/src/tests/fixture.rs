@@ -14,10 +14,10 @@ use axum::{
     http::{Request, request::Builder},
 };
 use broker::{Broker as _, Incoming, Queue, memory::Memory};
-use schemas::{Key, KeyHash, Scope, SourceConfig};
+use schemas::{Key, KeyHash, Scope, SourceConfig, Tenant};
 use serde_json::{Value, json};
 use service::{SeenConfig, metrics::Registry};
-use store::{EventShares, MemoryStore, Outbox, Pulled, Snapshot, TenantSnapshot};
+use store::{EventShares, MemoryStore, Outbox, Pulled, Snapshot};
 use tower::ServiceExt as _;
 
 use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
@@ -144,19 +144,8 @@ fn tenants(with_new: bool) -> Snapshot {
         |id: &str, scope| Key { id: id.into(), name: None, scopes: vec![scope], hash: KeyHash::of(id), old_hash: None };
     let tenant = |id: &str, mut keys: Vec<Key>, sources: Vec<SourceConfig>| {
         keys.retain(|key| known(&key.id));
-        let sources = sources.into_iter().filter(|source| known(&source.id)).map(Arc::new).collect();
-        let (endpoints, subscriptions) = Default::default();
-        Arc::new(TenantSnapshot {
-            id: id.into(),
-            name: None,
-            versions: Default::default(),
-            retention: None,
-            quota: Default::default(),
-            endpoints,
-            subscriptions,
-            sources,
-            keys,
-        })
+        let sources = sources.into_iter().filter(|source| known(&source.id)).collect();
+        Arc::new(Tenant { sources, keys, ..Tenant::new(id) }.into())
     };
     let keys = vec![key("publisher's", Scope::Publish), key("reader's", Scope::Read), key("new one's", Scope::Publish)];
     let sources = vec![

@@ -14,19 +14,7 @@ fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
             hash: KeyHash::of(key),
             old_hash: None,
         };
-        let (endpoints, subscriptions, sources) = Default::default();
-        let id = (*id).to_owned();
-        Arc::new(TenantSnapshot {
-            id,
-            name: None,
-            versions: Default::default(),
-            retention: None,
-            quota: Default::default(),
-            endpoints,
-            subscriptions,
-            sources,
-            keys: vec![key],
-        })
+        Arc::new(schemas::Tenant { keys: vec![key], ..schemas::Tenant::new(*id) }.into())
     });
     Snapshot::new(1, tenants)
 }
