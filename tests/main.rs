@@ -27,6 +27,7 @@ mod history;
 mod history_replays;
 mod isolation;
 mod large_events;
+mod listen;
 mod log_entries;
 mod log_lines;
 mod log_secrets;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::{Scope, Warning};
 use serde_json::{Value, json};
 pub(crate) use service::openapi::describe::{
-    answers, conditional, may_take, more, paged, parameter, refuses, strict, takes, versioned,
+    answers, conditional, may_take, more, paged, parameter, refuses, streams, strict, takes, versioned,
 };
 use service::{
     openapi::{Operation, describe::takes_patch},

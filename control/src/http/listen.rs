@@ -56,7 +56,7 @@ pub(super) fn routes() -> ApiRouter<Arc<Control>> {
             let summary = "Listen to deliveries as they would be POSTed";
             let op = describe::operation(op, "history", "listen", summary, Some(Scope::Manage));
             let op = describe::more(
-                describe::refuses(op, &[Code::HistoryOff]),
+                describe::streams(describe::refuses(op, &[Code::HistoryOff, Code::TooManyRequests])),
                 "Server-sent events (`text/event-stream`), until the client goes: first `ready` with the `secret` of the \
                  signatures, which the header `carteiro-listen-secret` of the request may give; then a `delivery` for each, \
                  with `headers` and `body`; `lost` with the number of `events` for which a client was too slow; at last \
@@ -220,7 +220,8 @@ impl Listener {
     async fn is_allowed(&self) -> bool {
         match self.request.tenant(Scope::Manage).await {
             Ok(authorized) => authorized.tenant.is_some_and(|tenant| scope_of(&tenant) == self.scope),
-            Err(_) => false,
+            // While the store is away, nobody has lost anything.
+            Err(problem) => problem.code == Code::Unavailable,
         }
     }
 

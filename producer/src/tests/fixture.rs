@@ -17,7 +17,7 @@ use broker::{Broker as _, Incoming, Queue, memory::Memory};
 use schemas::{Key, KeyHash, Scope, SourceConfig, Tenant};
 use serde_json::{Value, json};
 use service::{SeenConfig, metrics::Registry};
-use store::{EventShares, MemoryStore, Outbox, Pulled, Snapshot};
+use store::{EventShares, MemoryStore, Outbox, Pulled, Snapshot, TenantSnapshot};
 use tower::ServiceExt as _;
 
 use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};

@@ -121,6 +121,14 @@ pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: Operation) -> Operation
     op
 }
 
+/// Describes an answer of server-sent events, which ends only with the connection.
+pub fn streams(mut op: Operation) -> Operation {
+    let content = media(op.schemas.answer::<String>(), None);
+    let response = ResponseBuilder::new().description("Events, as they happen.").content("text/event-stream", content);
+    op.operation.responses.responses.insert("200".to_owned(), response.into());
+    op
+}
+
 fn media(schema: RefOr<utoipa::openapi::Schema>, example: Option<Value>) -> Content {
     ContentBuilder::new().schema(Some(schema)).example(example).build()
 }
