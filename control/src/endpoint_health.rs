@@ -433,6 +433,13 @@ mod tests {
         healths.sweep(&snapshot, now);
         assert_eq!(healths.lock().count, 3);
         healths.sweep(&snapshot, now + FAILURE_AGE);
-        assert_eq!(healths.lock().count, 0);
+        assert_eq!(healths.lock().count, 3, "that they work again is still to be said");
+        let recovered = [("acme", "crm"), ("acme", "bi"), ("zeta", "crm")].map(|(tenant, endpoint_id)| {
+            EndpointRecovery { tenant: tenant.into(), endpoint_id: endpoint_id.into(), at: 99 }
+        });
+        assert_eq!(healths.note("a", vec![], recovered.into(), None, now).len(), 3);
+        assert_eq!(healths.of(&tenant("zeta"), "crm", now), Health::Healthy { last_success_at: 99 });
+        healths.sweep(&Snapshot::new(2, [std::sync::Arc::new(tenant("acme"))]), now + FAILURE_AGE);
+        assert_eq!(healths.lock().count, 2, "a tenant that is not there any more is forgotten");
     }
 }

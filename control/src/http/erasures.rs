@@ -206,7 +206,11 @@ mod tests {
 
     fn read(body: &Value) -> Result<Asked, Vec<String>> {
         let fields = body.as_object().expect("an object").clone();
-        Asked::read(fields).map_err(|wrong| wrong.errors.into_iter().map(|error| error.pointer).collect())
+        Asked::read(fields).map_err(|wrong| {
+            let mut pointers: Vec<_> = wrong.errors.into_iter().map(|error| error.pointer).collect();
+            pointers.sort();
+            pointers
+        })
     }
 
     #[test]
