@@ -47,7 +47,7 @@ pub use record::{
     RunRecord, Timing, Unmatched, tenant_of_scope, tenant_scope,
 };
 pub use recorder::{RecordSink, Recorder, RecorderTask, SIGN_OF_LIFE};
-pub use sqlite::{HistoryFileError, SqliteHistory, back_up_history, is_history_file};
+pub use sqlite::{HistoryFileError, SqliteHistory, back_up_history, is_history_file, lock_history};
 
 /// Where history is kept.
 ///

@@ -70,15 +70,16 @@ fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 4]> {
     let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::lock(&path)).transpose();
     let [store, control] = [BackupPart::Store, BackupPart::Control]
         .map(|part| part.path(config).map(|path| store::lock(&path)).transpose());
-    let history = history_folder(config).filter(|folder| folder.is_dir());
-    let history = match history {
-        Some(folder) => match FileLock::take(&folder.join("lock")) {
-            Ok(lock) => Some(lock),
-            Err(_) => return Err(anyhow::anyhow!("a process has {} open", folder.display()).context(Exit::Config)),
-        },
-        None => None,
-    };
-    Ok([broker.context(Exit::Config)?, store.context(Exit::Config)?, control.context(Exit::Config)?, history])
+    let history = history_folder(config)
+        .filter(|folder| folder.is_dir())
+        .map(|folder| history::lock_history(&folder))
+        .transpose();
+    Ok([
+        broker.context(Exit::Config)?,
+        store.context(Exit::Config)?,
+        control.context(Exit::Config)?,
+        history.context(Exit::Config)?,
+    ])
 }
 
 fn stage(config: &Config, entry: &FileEntry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<StagedFile> {

@@ -132,34 +132,48 @@ struct ReplayFilter {
     /// Ids of dead letters.
     #[schemars(with = "Option<Vec<String>>",
         extend("items" = {"type": "string", "pattern": schemas::pattern::POSITION}, "maxItems" = MAX_IDS))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     ids: Option<Vec<String>>,
     /// Where they were to go.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     endpoint_id: Option<String>,
     /// Why they ended.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     reason: Option<DeadReason>,
     /// The event's type.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     event_type: Option<EventType>,
     /// Dead letters: ended then (RFC 3339) or later. History: first accepted then or later.
     #[schemars(regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     /// Dead letters: ended earlier than that (RFC 3339). History: first accepted earlier.
     #[schemars(regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
     /// How the delivery is.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     state: Option<DeliveryState>,
     /// The event's id.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     event_id: Option<String>,
     /// The event's channel.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     channel_id: Option<String>,
     /// The queue of the event's ticket.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     queue_id: Option<String>,
     /// The event's ticket.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     ticket_id: Option<String>,
     /// The ticket's protocol.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     protocol: Option<String>,
     /// The contact's number in any notation, or its id where it has none. It is not kept: answers do not show it.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     contact: Option<String>,
     /// Class of the last attempt's outcome.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     outcome: Option<OutcomeClass>,
 }
 
@@ -210,7 +224,7 @@ struct ReplayAnswer {
     ended_at: Option<Moment>,
     /// `dead_letters` or `history`.
     from: String,
-    /// Which. A contact is not kept.
+    /// Which: the fields that were given. A contact is not kept.
     filter: ReplayFilter,
     /// Where all of it goes; null for the endpoints that it was for.
     to_endpoint_id: Option<String>,

@@ -6,7 +6,7 @@ use crate::HistoryError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryFileError {
-    #[error("{path}: another process has it open", path = .path.display())]
+    #[error("{path} is in use by another process: only one may write (it holds the file `lock` in it)", path = .path.display())]
     Held { path: PathBuf },
     #[error("{path}: {source}", path = .path.display())]
     File { path: PathBuf, source: io::Error },

@@ -58,6 +58,17 @@ struct Files {
     lock: Mutex<Option<FileLock>>,
 }
 
+/// Keeps every other process from opening the history in the folder at `path`, which is made if it is missing.
+///
+/// # Errors
+/// [`HistoryFileError::Held`] when another process has it.
+pub fn lock_history(path: &Path) -> Result<FileLock, HistoryFileError> {
+    FileLock::take(&Folder::new(path).lock_file()).map_err(|error| match error {
+        LockError::Held => HistoryFileError::Held { path: path.into() },
+        LockError::File { path, source } => HistoryFileError::File { path, source },
+    })
+}
+
 impl SqliteHistory {
     /// Opens a folder, or makes it. Blocks for some milliseconds, whatever is in it. A tenant that is not alone takes a part of
     /// `max_bytes`.
@@ -66,10 +77,7 @@ impl SqliteHistory {
     /// Another process has it open, a later version wrote it, or it cannot be used.
     pub fn open(path: &Path, max_bytes: u64) -> Result<Self, HistoryFileError> {
         let folder = Folder::new(path);
-        let lock = FileLock::take(&folder.lock_file()).map_err(|error| match error {
-            LockError::Held => HistoryFileError::Held { path: path.into() },
-            LockError::File { path, source } => HistoryFileError::File { path, source },
-        })?;
+        let lock = lock_history(path)?;
         let writer = Writer::open(&folder, max_bytes)?;
         let reader = Reader::new(folder.clone(), writer.names.clone());
         Ok(Self(Arc::new(Files { folder, reader, writer: Mutex::new(writer), lock: Mutex::new(Some(lock)) })))
