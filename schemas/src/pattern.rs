@@ -10,6 +10,9 @@ pub const ID: &str = "^[a-z0-9][a-z0-9_-]{0,62}$";
 pub const ID_OR_VIEW: &str = "^([a-z0-9][a-z0-9_-]{0,62}|(channel|integration|queue)-\
     ([^\\s\\u0000-\\u001f\\u007f-\\u009f.*#%]|%[0-9A-Fa-f]{2}){1,255})$";
 
+/// Id of an event.
+pub const EVENT_ID: &str = "^[A-Za-z0-9-]{1,64}$";
+
 /// Token in the path of a source's URL.
 pub const TOKEN: &str = "^[A-Za-z0-9._~=+@:,!$*-]{8,256}$";
 

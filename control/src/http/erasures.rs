@@ -8,14 +8,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use history::tenant_scope;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use schemas::{
     EventId, Scope,
     pointer::to_member,
     time::{Moment, rfc3339},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, get_with, post_with},
     problem::{Code, Problem},
@@ -35,7 +35,7 @@ use crate::{
 const TAG: &str = "history";
 /// Most events of one request.
 const MAX_EVENTS: usize = 1_000;
-/// Longest contact, in bytes.
+/// Longest contact, in characters.
 const MAX_CONTACT: usize = 200;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
@@ -67,17 +67,25 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
 
 /// What is to be erased: a contact or events.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, transform = one_of_both)]
 #[expect(dead_code, reason = "described only: it is read by hand, so that every mistake is named")]
 struct ErasureBody {
     /// The contact's number in any notation, or its id where it has none.
-    #[schemars(length(min = 1, max = MAX_CONTACT))]
+    #[schemars(length(max = MAX_CONTACT), regex(pattern = r"\S"))]
     contact: Option<String>,
     /// Ids of events, instead of a contact.
-    #[schemars(length(min = 1, max = MAX_EVENTS))]
+    #[schemars(extend("items" = {"type": "string", "pattern": schemas::pattern::EVENT_ID}, "minItems" = 1, "maxItems" = MAX_EVENTS))]
     event_ids: Option<Vec<String>>,
     /// Also drop deliveries that still wait for an attempt.
     waiting: Option<bool>,
+}
+
+/// Says that a contact and events exclude each other.
+fn one_of_both(schema: &mut Schema) {
+    schema.insert("if".to_owned(), json!({"properties": {"contact": {"type": "string"}}, "required": ["contact"]}));
+    schema.insert("then".to_owned(), json!({"properties": {"event_ids": {"type": "null"}}}));
+    schema
+        .insert("else".to_owned(), json!({"properties": {"event_ids": {"type": "array"}}, "required": ["event_ids"]}));
 }
 
 /// An erasure.
@@ -168,11 +176,14 @@ impl Asked {
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             let pointer = to_member(&name);
             match (name.as_str(), value) {
-                ("contact", Value::String(contact)) if !contact.trim().is_empty() && contact.len() <= MAX_CONTACT => {
+                ("contact", Value::String(contact))
+                    if !contact.trim().is_empty() && contact.chars().count() <= MAX_CONTACT =>
+                {
                     asked.contact = Some(contact);
                 }
                 ("contact", _) => {
-                    wrong = wrong.error(pointer, format!("expected a number or an id of 1 to {MAX_CONTACT} bytes"));
+                    wrong =
+                        wrong.error(pointer, format!("expected a number or an id of 1 to {MAX_CONTACT} characters"));
                 }
                 ("event_ids", Value::Array(ids)) if (1..=MAX_EVENTS).contains(&ids.len()) => {
                     for (at, id) in ids.iter().enumerate() {

@@ -106,6 +106,7 @@ struct ReplayBody {
     /// What is replayed: dead letters unless it is said.
     from: Option<ReplayFrom>,
     /// From history only: all of it goes to this endpoint, rendered anew in its format, each part of an event once.
+    #[schemars(regex(pattern = schemas::pattern::ID_OR_VIEW))]
     to_endpoint_id: Option<String>,
     /// Only count them.
     dry_run: Option<bool>,

@@ -31,7 +31,7 @@ pub struct Event {
     /// Id of the event: `[A-Za-z0-9-]{1,64}`. Made at acceptance when left out. A producer that sends the event again must
     /// keep it, and all other bytes: another event under the same id is refused.
     #[serde(default, deserialize_with = "event_id")]
-    #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))]
+    #[schemars(regex(pattern = crate::pattern::EVENT_ID))]
     pub id: Option<String>,
     /// Type of the event: `<entity>.<action>`. The only required key.
     #[serde(rename = "type")]

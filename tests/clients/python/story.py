@@ -131,7 +131,7 @@ def incident(tenant):
     assert letter.body["type"] == "message.received", letter
 
     done(patch_endpoint.sync_detailed(TENANT, "dead", client=tenant, body=EndpointPatch(url=f"{RECEIVER}/mended")))
-    chosen = DeadLetterFilterInput(endpoint_id="dead", reason=DeadReason.EXHAUSTED)
+    chosen = ReplayFilterInput(endpoint_id="dead", reason=DeadReason.EXHAUSTED)
     counted = done(start_replay.sync_detailed(TENANT, client=tenant, body=ReplayBody(filter_=chosen, dry_run=True)))
     assert counted.matched == 3, counted
     replay = done(start_replay.sync_detailed(TENANT, client=tenant, body=ReplayBody(filter_=chosen)), 202)

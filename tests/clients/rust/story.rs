@@ -8,10 +8,10 @@ use carteiro_client::{
         integrations_api, keys_api, subscriptions_api, tenants_api,
     },
     models::{
-        Channel, ChannelWebhookBody, DeadLetterFilterInput, EndpointPatch, Event, EventList, Events, Format,
-        HeaderTextInput, Id, Message, NewEndpoint, NewIntegration, NewKey, NewSubscription, NewTenantSettings,
-        OutcomeClass, Problem, Queue, QueueIntegrationBody, ReplayBody, RetryPolicyInput, Scope, SecretHeaderInput,
-        Ticked, Ticket, WrittenId,
+        Channel, ChannelWebhookBody, EndpointPatch, Event, EventList, Events, Format, HeaderTextInput, Id, Message,
+        NewEndpoint, NewIntegration, NewKey, NewSubscription, NewTenantSettings, OutcomeClass, Problem, Queue,
+        QueueIntegrationBody, ReplayBody, ReplayFilterInput, RetryPolicyInput, Scope, SecretHeaderInput, Ticked,
+        Ticket, WrittenId,
     },
 };
 
@@ -141,7 +141,7 @@ async fn main() {
     tokio::time::timeout(Duration::from_secs(60), until(3)).await.expect("dead letters within a minute");
     let mended = EndpointPatch { url: Some(format!("{receiver}/mended")), ..EndpointPatch::new() };
     endpoints_api::patch_endpoint(&own, TENANT, "dead", mended, None, None, None).await.expect("a patch");
-    let filter = DeadLetterFilterInput { endpoint_id: Some(Some("dead".to_owned())), ..DeadLetterFilterInput::new() };
+    let filter = ReplayFilterInput { endpoint_id: Some(Some("dead".to_owned())), ..ReplayFilterInput::new() };
     assert_eq!(
         dead_letters_api::start_replay(&own, TENANT, ReplayBody::new(filter)).await.expect("a replay").matched,
         3

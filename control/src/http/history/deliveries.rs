@@ -82,6 +82,7 @@ fn described_list(op: Operation, id: &str, summary: &str, scope: Option<Scope>) 
 #[expect(dead_code, reason = "described only: the handler names every mistake")]
 struct ResendBody {
     /// Another endpoint; left out, the delivery's own.
+    #[schemars(regex(pattern = schemas::pattern::ID_OR_VIEW))]
     endpoint_id: Option<String>,
 }
 
