@@ -243,34 +243,6 @@ async fn without_history_deliveries_go_and_its_calls_say_that_it_is_off() {
     assert_eq!(standalone.end().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn history_in_a_database_may_be_away_and_no_delivery_waits_for_it() {
-    let postgres = Postgres::start().await;
-    let receiver = Receiver::accepting().await;
-    let site = Site::embedded(&acme(&receiver.url("/crm"))).set("history.url", postgres.url());
-    let standalone = site.start("standalone").await;
-    let api = standalone.api();
-    let recorded = async |count: usize| {
-        eventually("they are in the database", || async {
-            let (status, page) = api.ask(KEY, Method::GET, &format!("{TENANT}/deliveries?state=delivered"), None).await;
-            (status == 200 && page["items"].as_array().is_some_and(|items| items.len() == count)).then_some(())
-        })
-        .await;
-    };
-    api.publish("acme", ids("before", 3)).await;
-    recorded(3).await;
-    assert!(!site.path("history").exists());
-
-    postgres.kill().await;
-    let meanwhile = api.publish("acme", ids("meanwhile", 3)).await;
-    receiver.until("they arrive all the same", |recorder| recorder.has_all("/crm", &meanwhile)).await;
-    let (status, problem) = api.ask(KEY, Method::GET, &format!("{TENANT}/deliveries"), None).await;
-    assert_eq!(status, 503, "{problem}");
-    postgres.revive().await;
-    recorded(6).await;
-    assert_eq!(standalone.end().await, 0);
-}
-
 #[tokio::test]
 async fn a_database_of_history_that_cannot_be_used_exits_78_and_names_its_key() {
     for (url, why) in [

@@ -24,6 +24,7 @@ mod fan_out;
 mod full_disk;
 mod gateway;
 mod history;
+mod history_outage;
 mod history_replays;
 mod isolation;
 mod large_events;

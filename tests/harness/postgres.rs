@@ -46,6 +46,16 @@ impl Postgres {
         self.ask("start").await;
     }
 
+    /// Keeps it from answering, though it still takes connections.
+    pub(crate) async fn freeze(&self) {
+        self.ask("freeze").await;
+    }
+
+    /// Lets it answer again.
+    pub(crate) async fn thaw(&self) {
+        self.ask("thaw").await;
+    }
+
     async fn ask(&self, verb: &'static str) {
         let node = self.0.clone();
         spawn_blocking(move || node.run(verb)).await.expect("it does what it is asked");
