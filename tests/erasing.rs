@@ -6,13 +6,15 @@ use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, KEY, Receiver, Site, eventually};
+use crate::harness::{Api, KEY, Postgres, Process, Receiver, Site, eventually};
 
 const TENANT: &str = "/v1/tenants/acme";
 /// What a contact is known by, and what it has written. Texts are random enough to stand in a compressed body as they are.
 const NUMBER: &str = "5511999990001";
-const NAME: &str = "Quitéria Xavante";
+const NAME: &str = "Quiteria Xavante";
 const TEXT: &str = "jq7-ZEBRA-pw1";
+/// What another contact has written.
+const OTHER: &str = "kept-OTHER-text";
 
 fn message(id: &str, channel: &str, number: &str, name: &str, text: &str) -> Value {
     json!({
@@ -50,6 +52,28 @@ fn bodies(file: &Path) -> Vec<u8> {
     bodies.flat_map(|body| lz4_flex::block::decompress_size_prepended(&body.expect("a body")).expect("LZ4")).collect()
 }
 
+/// The text of all rows of history in a database, and what the bodies decompress to.
+async fn rows(url: &str) -> Vec<u8> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
+    let connection = tokio::spawn(connection);
+    // Bytes that are letters are shown as letters.
+    client.batch_execute("SET bytea_output = escape; SET search_path = carteiro_history").await.expect("settings");
+    let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'carteiro_history'";
+    let mut all = Vec::new();
+    for table in client.query(tables, &[]).await.expect("tables") {
+        let table: String = table.get(0);
+        for row in client.query(&format!("SELECT t::text FROM {table} t"), &[]).await.expect("rows") {
+            all.extend(row.get::<_, String>(0).into_bytes());
+        }
+    }
+    for body in client.query("SELECT body FROM bodies", &[]).await.expect("bodies") {
+        all.extend(lz4_flex::block::decompress_size_prepended(body.get(0)).expect("LZ4"));
+    }
+    drop(client);
+    connection.await.expect("no panic").expect("a good end");
+    all
+}
+
 fn has(all: &[u8], text: &str) -> bool {
     all.windows(text.len()).any(|window| window == text.as_bytes())
 }
@@ -61,15 +85,17 @@ async fn erased(site: &Site, server: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_erased_contact_is_in_no_file_of_the_data_folder() {
-    let receiver = Receiver::start(|received| match received.path.as_str() {
+/// Receivers of which one accepts and one refuses for good.
+async fn receiver() -> Receiver {
+    Receiver::start(|received| match received.path.as_str() {
         "/good" => Answer::status(200),
         _ => Answer::status(410),
     })
-    .await;
-    let site = Site::from_nothing();
-    let standalone = site.start("standalone").await;
+    .await
+}
+
+/// A contact and another one have written: what is for them is delivered, dead, and waiting.
+async fn both_have_written(standalone: &Process, receiver: &Receiver) {
     let api = standalone.api();
     api.put(TENANT, json!({})).await;
     let away = json!({"schedule": ["1h"], "max_age": "72h"});
@@ -84,7 +110,7 @@ async fn an_erased_contact_is_in_no_file_of_the_data_folder() {
     }
     for nth in 0..20 {
         publish(&api, message(&format!("maria-{nth}"), "1", NUMBER, NAME, TEXT)).await;
-        publish(&api, message(&format!("other-{nth}"), "1", "5511988880002", "João", "kept-OTHER-text")).await;
+        publish(&api, message(&format!("other-{nth}"), "1", "5511988880002", "João", OTHER)).await;
     }
     let count = |state: &'static str| {
         let api = api.clone();
@@ -98,19 +124,43 @@ async fn an_erased_contact_is_in_no_file_of_the_data_folder() {
         (delivered == 40 && delivered + dead + waiting == 120 && waiting >= 40).then_some(())
     })
     .await;
-    let before = bytes(&site.path(""));
-    assert!(has(&before, NUMBER) && has(&before, NAME) && has(&before, TEXT), "they are there before");
+}
 
-    let done = erased(&site, &api.url(), &["--contact", "+55 (11) 99999-0001", "--waiting"]).await;
+fn only_the_other_is_in(left: &[u8]) {
+    assert!(has(left, OTHER), "others stay");
+    for gone in [NUMBER, NAME, TEXT] {
+        assert!(!has(left, gone), "{gone} is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_contact_is_in_no_file_of_the_data_folder() {
+    let receiver = receiver().await;
+    let site = Site::from_nothing();
+    let standalone = site.start("standalone").await;
+    both_have_written(&standalone, &receiver).await;
+    let before = bytes(&site.path(""));
+    assert!([NUMBER, NAME, TEXT].iter().all(|text| has(&before, text)), "they are there before");
+
+    let done = erased(&site, &standalone.api().url(), &["--contact", "+55 (11) 99999-0001", "--waiting"]).await;
     assert_eq!((&done["state"], &done["erased"]["events"]), (&json!("done"), &json!(20)), "{done}");
-    let left = bytes(&site.path(""));
-    assert!(has(&left, "kept-OTHER-text"), "others stay");
-    for gone in [NUMBER, NAME, TEXT] {
-        assert!(!has(&left, gone), "{gone} is left");
-    }
+    only_the_other_is_in(&bytes(&site.path("")));
     assert_eq!(standalone.end().await, 0);
-    let left = bytes(&site.path(""));
-    for gone in [NUMBER, NAME, TEXT] {
-        assert!(!has(&left, gone), "{gone} is left after the end");
-    }
+    only_the_other_is_in(&bytes(&site.path("")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_contact_is_in_no_row_of_the_database() {
+    let postgres = Postgres::start().await;
+    let receiver = receiver().await;
+    let site = Site::from_nothing().set("history.url", postgres.url());
+    let standalone = site.start("standalone").await;
+    both_have_written(&standalone, &receiver).await;
+    let before = rows(postgres.url()).await;
+    assert!([NUMBER, NAME, TEXT].iter().all(|text| has(&before, text)), "they are there before");
+
+    let done = erased(&site, &standalone.api().url(), &["--contact", "+55 (11) 99999-0001", "--waiting"]).await;
+    assert_eq!((&done["state"], &done["erased"]["events"]), (&json!("done"), &json!(20)), "{done}");
+    only_the_other_is_in(&rows(postgres.url()).await);
+    assert_eq!(standalone.end().await, 0);
 }

@@ -38,7 +38,8 @@ pub(super) const LISTEN: &str = "\
 Examples:
   carteiro listen
   carteiro listen --listen 127.0.0.1:9901 --status 503
-  carteiro listen --secret @whsec.txt";
+  carteiro listen --secret @whsec.txt
+  carteiro listen --tenant acme --event-type 'message.*' --forward http://127.0.0.1:3000/hooks";
 
 pub(super) const TENANTS: &str = "\
 Examples:
