@@ -70,6 +70,7 @@ pub(crate) struct ReplayView<'a> {
     #[serde(serialize_with = "state")]
     state: JobState,
     matched: u64,
+    at_least: bool,
     replayed: u64,
     skipped: u64,
     started_at: String,
@@ -92,6 +93,7 @@ impl<'a> ReplayView<'a> {
             tenant: &job.tenant,
             state: job.state,
             matched: job.matched,
+            at_least: spec["at_least"] == true,
             replayed: newer.map_or(job.done, |newer| newer.replayed),
             skipped: newer.map_or(job.skipped, |newer| newer.skipped),
             started_at: rfc3339(job.started_at),

@@ -141,6 +141,8 @@ impl Control {
             }
             let Some(done) = stop.run_until_cancelled(self.run_all_erasures()).await else { return };
             match done {
+                // A request of the tenant reads the log, and has nearly ended.
+                Err(Failed::Search(NotStarted::Busy)) => {}
                 Err(error) if !std::mem::replace(&mut has_failed, true) => {
                     tracing::warn!(%error, "erasure.interrupted");
                 }

@@ -42,6 +42,9 @@ pub(crate) struct HistoryReplay {
     /// First and last acceptance, in unix milliseconds: what is accepted later than the start is not meant.
     since: u64,
     until: u64,
+    /// True when the time was over before all of them were counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    at_least: bool,
     /// Starts a second.
     rate: Rate,
     /// Where all of it goes, rendered anew; none for the endpoints that it was for.
@@ -100,7 +103,7 @@ impl HistoryReplay {
         let since = whole.since.unwrap_or(0).max(ShownSince::of(tenant, now).records);
         let until = whole.until.unwrap_or(u64::MAX).min(now + 1);
         let rate = rate.unwrap_or(control.replay_rate);
-        Ok(Self { from: FromHistory::History, filter, contact, since, until, rate, to_endpoint_id })
+        Ok(Self { from: FromHistory::History, filter, contact, since, until, at_least: false, rate, to_endpoint_id })
     }
 
     fn filter(&self, scope: String, since: u64, until: u64) -> Filter {
@@ -141,8 +144,9 @@ impl Control {
         &self,
         tenant: &Arc<TenantSnapshot>,
         spec: HistoryReplay,
-        matched: u64,
+        (matched, is_all): (u64, bool),
     ) -> Result<Job, NotStarted> {
+        let spec = HistoryReplay { at_least: !is_all, ..spec };
         self.insert_replay(&tenant.id, &ReplaySpec::History(spec), matched).await
     }
 

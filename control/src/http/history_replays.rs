@@ -54,11 +54,12 @@ pub(super) async fn start_from_history(
     let (away, dry_run) = (|error| unavailable(&error), selection.dry_run);
     let spec = HistoryReplay::new(control, tenant, &**history, selection).await.map_err(away)?;
     let until = Instant::now() + REQUEST_TIME;
-    let (matched, is_all) = control.count_in_history(tenant, &**history, &spec, until).await.map_err(away)?;
+    let counted = control.count_in_history(tenant, &**history, &spec, until).await.map_err(away)?;
     if dry_run {
+        let (matched, is_all) = counted;
         return Ok(Started::Counted(Matched { matched, at_least: !is_all }));
     }
-    Ok(Started::Job(control.start_history_replay(tenant, spec, matched).await?))
+    Ok(Started::Job(control.start_history_replay(tenant, spec, counted).await?))
 }
 
 /// Reads the body of a request for a replay from history, so that every mistake is reported with its place.

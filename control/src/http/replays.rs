@@ -213,6 +213,8 @@ struct ReplayAnswer {
     state: String,
     /// How many there were at its start.
     matched: u64,
+    /// True when there were more in history, and the time for counting was over.
+    at_least: bool,
     /// How many were published again so far.
     replayed: u64,
     /// How many stay: their bodies were not kept, their endpoints are disabled, do not exist or were made anew, or they

@@ -37,6 +37,7 @@ async fn a_replay_answers_with_itself() {
             "tenant",
             "state",
             "matched",
+            "at_least",
             "replayed",
             "skipped",
             "started_at",
