@@ -66,6 +66,14 @@ impl GapCause {
 pub struct BadBatch(Cow<'static, str>);
 
 impl Batch {
+    /// Adds the next batch of the same process.
+    pub fn append(&mut self, next: Self) {
+        self.covers_until = self.covers_until.max(next.covers_until);
+        self.ends |= next.ends;
+        self.gaps.extend(next.gaps);
+        self.records.extend(next.records);
+    }
+
     /// MessagePack with named fields, compressed, so that fields can be added.
     pub fn encode(&self) -> Vec<u8> {
         // Encoding to memory cannot fail: no field has a type that MessagePack lacks.

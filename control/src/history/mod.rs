@@ -10,4 +10,4 @@ pub use metrics::HistoryMetrics;
 pub(crate) use replay::{HistoryReplay, HistorySelection};
 pub(crate) use resend::{Resend, ResendError};
 pub use upkeep::HistoryUpkeep;
-pub use writer::{FollowHistory, HistoryInput, HistoryWriter};
+pub use writer::{FollowHistory, HistoryInput, HistoryWriter, WRITTEN_TOGETHER};

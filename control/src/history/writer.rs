@@ -21,6 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Time for which one process may write what the stream has, and time after which it is renewed.
 const LEASE_TIME: Duration = Duration::from_secs(10);
 const RENEW_AFTER: Duration = Duration::from_secs(3);
+/// Batches of this process that wait to be written, and are then written together: a transaction costs as much as many records.
+pub const WRITTEN_TOGETHER: usize = 8;
 /// Longest silence of a process that has not ended: several signs of life.
 const SILENCE: Duration = Duration::from_secs(60);
 /// What a process may have recorded after the last that it handed over, in milliseconds.
@@ -69,8 +71,13 @@ impl HistoryWriter {
     async fn write_all(&self, process: &str, mut batches: mpsc::Receiver<Batch>) {
         let closed = self.until_done(|| self.history.close_silent(u64::MAX, LOST_MS, process)).await;
         self.count_gaps(GapCause::UncleanEnd, closed);
-        while let Some(batch) = batches.recv().await {
-            self.write(batch, None).await;
+        let mut waiting = Vec::new();
+        while batches.recv_many(&mut waiting, WRITTEN_TOGETHER).await > 0 {
+            let together = waiting.drain(..).reduce(|mut all, next| {
+                all.append(next);
+                all
+            });
+            self.write(together.unwrap_or_default(), None).await;
         }
     }
 

@@ -15,6 +15,9 @@ pub(super) const SETTINGS: &str = "
     PRAGMA cache_size = -16384;
 ";
 
+/// What a connection to bodies goes on with: they are appended, and a commit looks at all pages in memory (1 MiB).
+pub(super) const FEW_PAGES: &str = "PRAGMA cache_size = -1024";
+
 /// The file with what does not belong to a day.
 pub(super) const META: &str = "
     CREATE TABLE position (stream INTEGER PRIMARY KEY CHECK (stream = 0), value INTEGER NOT NULL);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior::Immediate, params};
 
 use super::{
     error::HistoryFileError,
@@ -59,10 +59,12 @@ impl Writer {
     pub(super) fn add_kept(&mut self, day: Day, bytes: &HashMap<i64, u64>) -> Result<(), HistoryError> {
         let put = "INSERT INTO kept (day, tenant, bytes) VALUES (?1, ?2, ?3)
             ON CONFLICT (day, tenant) DO UPDATE SET bytes = bytes + excluded.bytes";
+        let transaction = self.meta.transaction_with_behavior(Immediate)?;
         for (tenant, bytes) in bytes {
-            self.meta.prepare_cached(put)?.execute(params![day.0, tenant, signed(*bytes)])?;
-            self.kept.add(day.0, *tenant, *bytes);
+            transaction.prepare_cached(put)?.execute(params![day.0, tenant, signed(*bytes)])?;
         }
+        transaction.commit()?;
+        bytes.iter().for_each(|(tenant, bytes)| self.kept.add(day.0, *tenant, *bytes));
         Ok(())
     }
 
@@ -101,7 +103,11 @@ impl OpenFiles {
                 if self.open.len() >= OPEN_FILES {
                     self.open.remove(0);
                 }
-                ((day, part), Folder::open(&self.folder.file(day, part), tables)?)
+                let connection = Folder::open(&self.folder.file(day, part), tables)?;
+                if part == Part::Bodies {
+                    connection.execute_batch(schema::FEW_PAGES)?;
+                }
+                ((day, part), connection)
             }
         };
         self.open.push(open);
