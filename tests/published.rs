@@ -181,6 +181,7 @@ fn each_foreign_library_is_used_only_by_its_owner() {
                 "store/tests/contract/postgres",
                 "history/src/postgres/",
                 "history/tests/contract/postgres",
+                "tests/erasing.rs",
             ],
         ),
         ("chacha20poly1305", &["store/src/seal.rs"]),
