@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use super::{
     context::{RequestBody, RequestContext},
     counts::{BY, CountBy, Counts},
+    dead_letter_selection::DeadLetterSelection,
     describe,
     history::unavailable,
     page::{self, LOG_PARAMETERS, LogPage},
     problems,
-    replays::Selection,
 };
 use crate::{
     Control, DeadLetterFilter, NotStarted,
@@ -282,8 +282,8 @@ async fn discard(request: RequestContext, body: RequestBody) -> Result<Response,
     let authorized = request.tenant(Scope::Manage).await?;
     request.query(&[])?;
     let (control, tenant) = (&request.control, authorized.tenant_id());
-    let Selection { filter, dry_run, .. } =
-        Selection::read(&Value::Object(body.object().await?), &["filter", "dry_run"])?;
+    let DeadLetterSelection { filter, dry_run, .. } =
+        DeadLetterSelection::read(&Value::Object(body.object().await?), &["filter", "dry_run"])?;
     if dry_run {
         let matched = control.count(tenant, &filter).await?;
         return Ok(Json(Discarded { matched, discarded: 0 }).into_response());

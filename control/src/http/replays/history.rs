@@ -8,32 +8,14 @@ use service::problem::{Code, Problem};
 use store::TenantSnapshot;
 use tokio::time::Instant;
 
-use super::{
-    history::{history_filter, history_of, unavailable},
-    replays::{Matched, Started},
-};
+use super::shapes::{HISTORY_FILTER, Matched, Started};
 use crate::{
     Control, Rate,
     history::{HistoryReplay, HistorySelection},
+    http::history::{history_filter, history_of, unavailable},
     log_turns::REQUEST_TIME,
 };
 
-/// Fields of a filter of history.
-pub(super) const HISTORY_FILTER: [&str; 13] = [
-    "state",
-    "endpoint_id",
-    "event_type",
-    "event_id",
-    "channel_id",
-    "queue_id",
-    "ticket_id",
-    "protocol",
-    "contact",
-    "outcome",
-    "reason",
-    "since",
-    "until",
-];
 /// Starts a replay from history, or counts what one would send.
 pub(super) async fn start_from_history(
     control: &Arc<Control>,
