@@ -163,7 +163,8 @@ async fn sampled<T>(processes: &Processes<'_>, phase: impl Future<Output = T>) -
     let (mut samples, mut ticks, mut phase) = (Samples::default(), interval(SAMPLE), pin!(phase));
     loop {
         tokio::select! {
-            ended = &mut phase => return Ok((ended, samples)),
+            // A look comes first, so that a phase that has ended already has one.
+            biased;
             _ = ticks.tick() => {
                 samples.largest_file = samples.largest_file.max(processes.broker_bytes().unwrap_or_default());
                 for process in &processes.running {
@@ -172,6 +173,7 @@ async fn sampled<T>(processes: &Processes<'_>, phase: impl Future<Output = T>) -
                     *range = Range { min: range.min.min(bytes), max: range.max.max(bytes) };
                 }
             }
+            ended = &mut phase => return Ok((ended, samples)),
         }
     }
 }
