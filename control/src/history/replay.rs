@@ -16,13 +16,13 @@ use store::{Job, JobProgress, TenantSnapshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{Resend, ResendError};
+use super::{
+    Resend, ResendError, ShownSince,
+    fields::{self, InvalidField},
+    scope_of,
+};
 use crate::{
-    Control, NotStarted, Rate, ReplayEnd, WINDOW,
-    http::{ShownSince, history_filter, scope_of},
-    jobs::RunningJob,
-    rate::Throttle,
-    replay_tracker::ReplayPosition,
+    Control, NotStarted, Rate, ReplayEnd, WINDOW, jobs::RunningJob, rate::Throttle, replay_tracker::ReplayPosition,
     replays::ReplaySpec,
 };
 
@@ -99,7 +99,7 @@ impl HistoryReplay {
             Some(contact) => Some(history::token(&history.tenant_key(&scope_of(tenant)).await?, &contact)),
             None => None,
         };
-        let whole = history_filter(&filter).unwrap_or_default();
+        let whole = filter_of(&filter).unwrap_or_default();
         let since = whole.since.unwrap_or(0).max(ShownSince::of(tenant, now).records);
         let until = whole.until.unwrap_or(u64::MAX).min(now + 1);
         let rate = rate.unwrap_or(control.replay_rate);
@@ -112,9 +112,18 @@ impl HistoryReplay {
             contact_token: self.contact,
             since: Some(since.max(self.since)),
             until: Some(until.min(self.until)),
-            ..history_filter(&self.filter).unwrap_or_default()
+            ..filter_of(&self.filter).unwrap_or_default()
         }
     }
+}
+
+/// The filter of fields that a request names, or the first that is wrong.
+fn filter_of(named: &BTreeMap<String, String>) -> Result<Filter, InvalidField> {
+    let mut filter = Filter::default();
+    for (name, text) in named {
+        fields::set(&mut filter, name, text)?;
+    }
+    Ok(filter)
 }
 
 impl Control {

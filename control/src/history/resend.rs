@@ -13,7 +13,8 @@ use service::chance;
 use store::TenantSnapshot;
 use uuid::Uuid;
 
-use crate::{Control, http::scope_of};
+use super::scope_of;
+use crate::Control;
 
 /// Longest wait for the broker's confirms.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);

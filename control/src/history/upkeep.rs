@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use history::{Dropped, History, HistoryConfig, HistoryError, tenant_scope};
+use history::{Dropped, History, HistoryConfig, HistoryError};
 use schemas::time::millis;
 use service::{Clock, RetentionClock};
 use store::Store;
 use tokio::time::{Instant, sleep};
 
-use super::HistoryMetrics;
+use super::{HistoryMetrics, scope_of};
 
 /// Interval between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl HistoryUpkeep {
     /// Removes what is of tenants that were deleted a day ago. Nobody is shown it meanwhile.
     async fn forget(&self, missing: &mut Missing) -> Result<(), HistoryError> {
         let Some(snapshot) = self.store.snapshot() else { return Ok(()) };
-        let there = snapshot.tenants().map(|tenant| tenant_scope(&tenant.id, tenant.created())).collect();
+        let there = snapshot.tenants().map(|tenant| scope_of(tenant)).collect();
         let kept = self.history.tenants().await?;
         for tenant in missing.note(kept, &there, Instant::now()) {
             self.history.forget_tenant(&tenant).await?;
@@ -84,7 +84,7 @@ impl HistoryUpkeep {
     fn shorter(&self) -> Vec<(String, schemas::HistoryRetention)> {
         let snapshot = self.store.snapshot();
         let tenants = snapshot.iter().flat_map(|snapshot| snapshot.tenants());
-        tenants.filter_map(|tenant| Some((tenant_scope(&tenant.id, tenant.created()), tenant.retention?))).collect()
+        tenants.filter_map(|tenant| Some((scope_of(tenant), tenant.retention?))).collect()
     }
 }
 

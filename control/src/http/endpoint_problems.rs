@@ -17,8 +17,8 @@ use service::{
 use store::Snapshot;
 use tokio::time::Instant;
 
-use super::{context::RequestContext, describe, history::scope_of};
-use crate::{Control, endpoint_health::FailingHealth};
+use super::{context::RequestContext, describe};
+use crate::{Control, endpoint_health::FailingHealth, history::scope_of};
 
 const PARAMETERS: [&str; 2] = ["limit", "tenant"];
 /// Problems of an answer when `limit` is left out.

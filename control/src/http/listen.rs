@@ -30,8 +30,8 @@ use service::{
 };
 use tokio::time::sleep;
 
-use super::{context::RequestContext, describe, history::history_of, scope_of};
-use crate::{Control, tenant_semaphore::TenantPermit};
+use super::{context::RequestContext, describe, history::history_of};
+use crate::{Control, history::scope_of, tenant_semaphore::TenantPermit};
 
 /// Interval at which a listener looks for new events.
 const POLL: Duration = Duration::from_millis(500);

@@ -54,7 +54,6 @@ use service::openapi::{ApiRouter, Description};
 use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
 
-pub(crate) use self::history::{ShownSince, history_filter, scope_of};
 pub use channels::TickedEvent;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other

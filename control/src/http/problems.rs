@@ -5,7 +5,7 @@ use std::time::Duration;
 use service::problem::{Code, Problem};
 use store::{Denied, EditError, EditRefusal, StoreError};
 
-use crate::{CountError, NotStarted};
+use crate::{CountError, NotStarted, history::fields::InvalidField};
 
 /// Pause after which a caller should try again while something is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -67,6 +67,12 @@ fn edit_refused(refused: &EditRefusal) -> Problem {
         EditRefusal::Invalid(found) => {
             found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
         }
+    }
+}
+
+impl From<InvalidField> for Problem {
+    fn from(invalid: InvalidField) -> Self {
+        Self::new(Code::InvalidParameter).detail(invalid.to_string())
     }
 }
 

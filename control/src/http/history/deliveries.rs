@@ -27,7 +27,7 @@ use crate::{
     history::{Resend, ResendError},
     http::{
         context::{RequestBody, RequestContext},
-        describe, page, problems,
+        describe, problems,
     },
 };
 
@@ -96,14 +96,14 @@ struct ResendAnswer {
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS].concat())?;
+    let query = request.query(&filter::parameters(&[]))?;
     let shown_from = Some(shown_since(&request, &authorized).records);
     listed(&request, &query, Some(scope_of_request(&authorized)?), shown_from).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::TENANT]].concat())?;
+    let query = request.query(&filter::parameters(&[filter::TENANT]))?;
     listed(&request, &query, None, None).await
 }
 

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     Control,
-    http::{context::RequestContext, describe, page},
+    history::fields::MATCHED,
+    http::{context::RequestContext, describe},
 };
 
 pub(super) fn routes() -> ApiRouter<Arc<Control>> {
@@ -52,20 +53,20 @@ fn described_list(op: Operation, id: &str, summary: &str, scope: Option<Scope>) 
     let op = describe::operation(op, TAG, id, summary, scope);
     let op = filter::described(describe::paged(op));
     let about = "Whether it made a delivery.";
-    let op = describe::parameter(op, filter::MATCHED, about, json_schema!({"type": "boolean"}));
+    let op = describe::parameter(op, MATCHED, about, json_schema!({"type": "boolean"}));
     describe::answers::<200, HistoryPageSchema<ShownEvent>>(describe::refuses(op, &[Code::HistoryOff]))
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    let query = request.query(&[&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::MATCHED]].concat())?;
+    let query = request.query(&filter::parameters(&[MATCHED]))?;
     let shown_from = Some(shown_since(&request, &authorized).records);
     listed(&request, &query, Some(scope_of_request(&authorized)?), shown_from).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    let known = [&filter::PARAMETERS[..], &page::PARAMETERS, &[filter::MATCHED, filter::TENANT]].concat();
+    let known = filter::parameters(&[MATCHED, filter::TENANT]);
     let query = request.query(&known)?;
     listed(&request, &query, None, None).await
 }

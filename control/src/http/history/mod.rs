@@ -6,27 +6,28 @@ mod filter;
 mod shapes;
 mod stats;
 
-use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use history::{Coverage, Cursor, Filter, History, HistoryError, PageRequest, SIGN_OF_LIFE, tenant_scope};
+use history::{Coverage, Cursor, Filter, History, HistoryError, PageRequest, SIGN_OF_LIFE};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use schemas::Span;
 use serde::Serialize;
 use service::{
     openapi::ApiRouter,
     problem::{Code, Problem},
 };
-use store::TenantSnapshot;
 
 use super::{
     context::{Authorization, RequestContext},
     page::{self, Page},
 };
-use crate::Control;
+use crate::{
+    Control,
+    history::{ShownSince, fields, scope_of},
+};
 
 const TAG: &str = "history";
 /// How late a record may come, in milliseconds, before its time counts as incomplete: some signs of life of its process.
@@ -47,11 +48,6 @@ pub(crate) fn unavailable(error: &HistoryError) -> Problem {
     Problem::new(Code::Unavailable).detail("history is away").retry_after(std::time::Duration::from_secs(1))
 }
 
-/// The tenant's name in history.
-pub(crate) fn scope_of(tenant: &TenantSnapshot) -> String {
-    tenant_scope(&tenant.id, tenant.created())
-}
-
 fn scope_of_request(authorized: &Authorization) -> Result<String, Problem> {
     let tenant = authorized.tenant.as_ref().ok_or(Code::NotFound)?;
     Ok(scope_of(tenant))
@@ -62,15 +58,6 @@ fn page_request(query: &[(String, String)], filter: Filter) -> Result<PageReques
     let Page { limit, after } = Page::of(query)?;
     let after = after.map(|cursor| cursor.parse::<Cursor>().map_err(|_| page::wrong_cursor())).transpose()?;
     Ok(PageRequest { filter, limit, after })
-}
-
-/// The filter of fields that a request names, or the first problem.
-pub(crate) fn history_filter(fields: &BTreeMap<String, String>) -> Result<Filter, Problem> {
-    let mut filter = Filter::default();
-    for (name, text) in fields {
-        filter::set(&mut filter, name, text)?;
-    }
-    Ok(filter)
 }
 
 /// The filter of a query about one tenant, or about all of them.
@@ -85,27 +72,11 @@ async fn filter_of(
         if name == filter::TENANT {
             filter.tenant = Some(request.find(|snapshot| snapshot.tenant(text).map(|tenant| scope_of(tenant))).await?);
         } else {
-            filter::set(&mut filter, name, text)?;
+            fields::set(&mut filter, name, text)?;
         }
     }
     filter.since = filter.since.max(shown_from);
     Ok(filter)
-}
-
-/// From when on a tenant's records and bodies are shown, in unix milliseconds: what it does not keep any longer is hidden at
-/// once, and removed later.
-pub(crate) struct ShownSince {
-    pub(crate) records: u64,
-    pub(crate) bodies: u64,
-}
-
-impl ShownSince {
-    pub(crate) fn of(tenant: &TenantSnapshot, now: u64) -> Self {
-        let since = |age: Option<Span>| age.map_or(0, |age| now.saturating_sub(age.millis()));
-        let retention = tenant.retention.unwrap_or_default();
-        let records = since(retention.history);
-        Self { records, bodies: since(retention.bodies).max(records) }
-    }
 }
 
 fn shown_since(request: &RequestContext, authorized: &Authorization) -> ShownSince {

@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use history::Filter;
 use schemas::{EndpointState, pointer::to_member};
 use serde_json::{Map, Value};
 use service::problem::{Code, Problem};
 use store::TenantSnapshot;
 use tokio::time::Instant;
 
-use super::shapes::{HISTORY_FILTER, Matched, Started};
+use super::shapes::{Matched, Started};
 use crate::{
     Control, Rate,
-    history::{HistoryReplay, HistorySelection},
-    http::history::{history_filter, history_of, unavailable},
+    history::{HistoryReplay, HistorySelection, fields},
+    http::history::{history_of, unavailable},
     log_turns::REQUEST_TIME,
 };
 
@@ -79,19 +80,16 @@ fn history_selection(body: &Map<String, Value>) -> Result<HistorySelection, Prob
 fn set_history_field(filter: &mut BTreeMap<String, String>, name: &str, value: &Value, wrong: Problem) -> Problem {
     let pointer = format!("/filter{}", to_member(name));
     match value {
-        _ if !HISTORY_FILTER.contains(&name) => {
-            wrong.error(pointer, format!("unknown in history; there are {}", HISTORY_FILTER.join(", ")))
+        _ if !fields::OF_DELIVERIES.contains(&name) => {
+            wrong.error(pointer, format!("unknown in history; there are {}", fields::OF_DELIVERIES.join(", ")))
         }
-        Value::String(text) => {
-            let one = BTreeMap::from([(name.to_owned(), text.clone())]);
-            match history_filter(&one) {
-                Ok(_) => {
-                    filter.extend(one);
-                    wrong
-                }
-                Err(problem) => wrong.error(pointer, problem.detail.unwrap_or_default()),
+        Value::String(text) => match fields::set(&mut Filter::default(), name, text) {
+            Ok(()) => {
+                filter.insert(name.to_owned(), text.clone());
+                wrong
             }
-        }
+            Err(invalid) => wrong.error(pointer, invalid.to_string()),
+        },
         _ => wrong.error(pointer, "expected a text"),
     }
 }

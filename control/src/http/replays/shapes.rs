@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use store::Job;
 
-use crate::dead_letters::MAX_IDS;
+use crate::{dead_letters::MAX_IDS, history::fields};
 
 /// A replay, or a count of what one would replay.
 #[derive(JsonSchema)]
@@ -94,30 +94,13 @@ struct ReplayFilter {
 /// Fields of a filter of dead letters.
 const DEAD_LETTER_FILTER: [&str; 6] = ["ids", "endpoint_id", "reason", "event_type", "since", "until"];
 
-/// Fields of a filter of history.
-pub(super) const HISTORY_FILTER: [&str; 13] = [
-    "state",
-    "endpoint_id",
-    "event_type",
-    "event_id",
-    "channel_id",
-    "queue_id",
-    "ticket_id",
-    "protocol",
-    "contact",
-    "outcome",
-    "reason",
-    "since",
-    "until",
-];
-
 /// Says which fields go with what is replayed.
 fn narrowed(schema: &mut Schema) {
     let filter = |names: &[&str]| json!({"properties": {"filter": {"propertyNames": {"enum": names}}}});
     let mut of_dead_letters = filter(&DEAD_LETTER_FILTER);
     of_dead_letters["properties"]["to_endpoint_id"] = json!({"type": "null"});
     schema.insert("if".to_owned(), json!({"properties": {"from": {"const": "history"}}, "required": ["from"]}));
-    schema.insert("then".to_owned(), filter(&HISTORY_FILTER));
+    schema.insert("then".to_owned(), filter(&fields::OF_DELIVERIES));
     schema.insert("else".to_owned(), of_dead_letters);
 }
 
