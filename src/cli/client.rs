@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
-use reqwest::{RequestBuilder, Response, StatusCode, redirect::Policy};
+use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, redirect::Policy};
 use schemas::{Secret, Span};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -113,9 +113,7 @@ impl Client {
     }
 
     pub(super) fn at(server: ServerAddress, key: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
-        // The installation fails when the process already has a provider, which then serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
+        let mut http = http_client();
         if let Some(file) = ca_file {
             http = http.tls_certs_merge(certificates(file)?);
         }
@@ -219,15 +217,37 @@ impl Client {
     }
 }
 
-/// POSTs a body to an address that the person at this machine gave. Returns the answer's status.
-pub(super) async fn forward<'a>(
-    url: &str,
-    headers: impl Iterator<Item = (&'a str, &'a str)>,
-    body: String,
-) -> anyhow::Result<u16> {
-    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT).build()?;
-    let request = headers.fold(client.post(url), |request, (name, text)| request.header(name, text));
-    Ok(request.body(body).send().await?.status().as_u16())
+/// A client that speaks TLS, and goes to no other address than the one it is given.
+fn http_client() -> ClientBuilder {
+    // The installation fails when the process already has a provider, which then serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT)
+}
+
+/// An address that the person at this machine gave, to which requests are passed on.
+pub(super) struct Forward {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Forward {
+    pub(super) fn new(url: String) -> anyhow::Result<Self> {
+        Ok(Self { url, http: http_client().build()? })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// POSTs a body. Returns the answer's status.
+    pub(super) async fn post<'a>(
+        &self,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        body: String,
+    ) -> anyhow::Result<u16> {
+        let request = headers.fold(self.http.post(&self.url), |request, (name, text)| request.header(name, text));
+        Ok(request.body(body).send().await?.status().as_u16())
+    }
 }
 
 /// Server-sent events with their names and data, until the connection ends.

@@ -1,20 +1,16 @@
 //! `carteiro erase`: what is kept of a contact, or of some events, goes.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use service::Exit;
 
 use super::{
-    client::{ApiArgs, Client, Method, path_segment},
+    client::{ApiArgs, Method},
     confirm::ConfirmArgs,
+    job,
+    logs::{LogClient, tenant_path},
     output::{self, Output},
     setup::Setup,
 };
-
-/// Pause between two looks at an erasure.
-const POLL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,30 +44,25 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     };
     let and_waiting = if waiting { ", and what waits for an attempt is dropped" } else { "" };
     confirm.confirm(&format!("what is kept {whose} of tenant {tenant} will be erased{and_waiting}"))?;
-    let client = Client::new(&api, setup)?;
-    let path = format!("/v1/tenants/{}/erasures", path_segment(&tenant));
+    let client = LogClient::new(&api, setup)?;
+    let path = tenant_path(&tenant, "erasures");
     let mut body = json!({"waiting": waiting});
     match contact {
         Some(contact) => body["contact"] = contact.into(),
         None => body["event_ids"] = event_id.into(),
     }
-    let mut erasure: Value = client.call(Method::POST, &path, Some(body.to_string())).await?;
-    let id = erasure["id"].as_str().context("the answer has no id")?.to_owned();
-    anstream::eprintln!("erasure {id} was started; it goes on by itself");
-    while erasure["state"] == "running" {
-        tokio::time::sleep(POLL).await;
-        erasure = client.call(Method::GET, &format!("{path}/{}", path_segment(&id)), None).await?;
-    }
-    let text = |of: &str| erasure["erased"][of].to_string();
-    match output {
-        Output::Json => output::line(erasure.to_string())?,
-        _ => output::line(format!(
+    let erasure: Value = client.client.call(Method::POST, &path, Some(body.to_string())).await?;
+    anstream::eprintln!("erasure {} was started; it goes on by itself", job::id(&erasure)?);
+    let erasure = job::ended(&client, &path, erasure, |_| {}).await?;
+    output::result(output, &erasure, || {
+        let text = |of: &str| erasure["erased"][of].to_string();
+        format!(
             "erased: {} events, {} deliveries, {} dead letters, {} parked messages",
             text("events"),
             text("deliveries"),
             text("dead_letters"),
             text("parked")
-        ))?,
-    }
-    Ok(if erasure["state"] == "done" { Exit::Done } else { Exit::Failed })
+        )
+    })?;
+    Ok(job::exit(&erasure))
 }

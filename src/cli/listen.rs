@@ -9,7 +9,7 @@ use schemas::signature::{Unverified, VerifyingKey, check};
 use service::{Exit, listen};
 
 use super::{
-    client::ApiArgs,
+    client::{ApiArgs, Forward},
     listen_tenant,
     output::{self, Output},
     resources::secret,
@@ -68,7 +68,8 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     ];
     let filters = filters.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
     let secret = args.secrets.into_iter().next();
-    let request = listen_tenant::Request { tenant, forward: args.forward, filters, output: args.output, secret };
+    let forward = args.forward.map(Forward::new).transpose()?;
+    let request = listen_tenant::Request { tenant, forward, filters, output: args.output, secret };
     listen_tenant::run(setup, &args.api, request).await
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use service::Exit;
 
 use super::{
-    client::{self, ApiArgs, ApiRefusal, Client, EventStream, path_segment},
+    client::{ApiArgs, ApiRefusal, Client, EventStream, Forward},
+    logs::{Query, tenant_path, with_query},
     output::{self, Output},
     setup::Setup,
 };
@@ -17,9 +18,9 @@ const RECONNECT: Duration = Duration::from_secs(2);
 
 pub(super) struct Request {
     pub(super) tenant: String,
-    pub(super) forward: Option<String>,
+    pub(super) forward: Option<Forward>,
     /// Names and values of the API's filters.
-    pub(super) filters: Vec<(&'static str, String)>,
+    pub(super) filters: Query,
     pub(super) output: Output,
     /// Signs the deliveries. Without one, that of the first connection does.
     pub(super) secret: Option<String>,
@@ -36,8 +37,7 @@ pub(super) async fn run(setup: &Setup, api: &ApiArgs, mut request: Request) -> a
 
 /// Listens until the API refuses to be listened to.
 async fn listen(client: &Client, request: &mut Request) -> anyhow::Result<Exit> {
-    let query: Vec<_> = request.filters.iter().map(|(name, text)| format!("{name}={}", path_segment(text))).collect();
-    let path = format!("/v1/tenants/{}/listen?{}", path_segment(&request.tenant), query.join("&"));
+    let path = with_query(&tenant_path(&request.tenant, "listen"), &request.filters);
     let mut was_connected = false;
     loop {
         match client.events(&path, request.secret.as_deref()).await {
@@ -92,10 +92,12 @@ async fn deliver(delivery: &Value, request: &Request) -> anyhow::Result<()> {
             output::line(format_args!("  {body}"))?;
         }
     }
-    if let Some(url) = &request.forward {
+    if let Some(forward) = &request.forward {
         let began = Instant::now();
         let headers = headers.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)));
-        match client::forward(url, headers, body.to_owned()).await {
+        let answered = forward.post(headers, body.to_owned()).await;
+        let url = forward.url();
+        match answered {
             Ok(status) => anstream::eprintln!("  {url} answered {status} in {} ms", began.elapsed().as_millis()),
             Err(error) => anstream::eprintln!("  {url}: {error:#}"),
         }

@@ -150,7 +150,8 @@ pub(super) fn tenant_path(tenant: &str, collection: &str) -> String {
     format!("/v1/tenants/{}/{collection}", path_segment(tenant))
 }
 
-fn with_query(path: &str, query: &Query) -> String {
+/// A path with the parameters of a query.
+pub(super) fn with_query(path: &str, query: &Query) -> String {
     let pairs: Vec<_> = query.iter().map(|(name, text)| format!("{name}={}", path_segment(text))).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }

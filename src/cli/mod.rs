@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod help;
 mod history;
+mod job;
 mod listen;
 mod listen_tenant;
 mod logs;

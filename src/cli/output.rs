@@ -42,6 +42,14 @@ pub(super) fn pretty(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)
 }
 
+/// Prints a result as JSON, or as a sentence.
+pub(super) fn result(output: Output, result: &impl Serialize, sentence: impl FnOnce() -> String) -> anyhow::Result<()> {
+    match output {
+        Output::Json => json(result),
+        Output::Table => line(sentence()),
+    }
+}
+
 /// Prints a warning on stderr, yellow at a terminal.
 pub(super) fn warning(text: impl Display) {
     let style = Style::new().fg_color(Some(AnsiColor::Yellow.into()));

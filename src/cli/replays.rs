@@ -73,16 +73,19 @@ struct ReplayArgs {
 #[derive(Debug, Deserialize)]
 pub(super) struct Replay {
     pub(super) id: String,
-    state: String,
     pub(super) matched: u64,
     pub(super) replayed: u64,
     pub(super) skipped: u64,
 }
 
-impl Replay {
-    pub(super) fn is_running(&self) -> bool {
-        self.state == "running"
-    }
+/// Says on stderr that a replay was started, and how it is stopped.
+pub(super) fn note_start(tenant: &str, id: &str) {
+    anstream::eprintln!("replay {id} of {tenant} was started; `carteiro replays stop {id} --tenant {tenant}` stops it");
+}
+
+/// How many a replay has sent or skipped so far.
+pub(super) fn handled(replay: &Value) -> u64 {
+    ["replayed", "skipped"].iter().filter_map(|name| replay[name].as_u64()).sum()
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {

@@ -1,6 +1,6 @@
 //! `carteiro dead-letters replay` and `discard`: the running process does both, tenant by tenant.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use control::Rate;
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,12 @@ use super::{FilterArgs, filter_of};
 use crate::cli::{
     client::{ApiArgs, ApiRefusal, Method},
     confirm::ConfirmArgs,
-    logs::{Counts, LogClient, Query, tenant_path},
+    job,
+    logs::{Counts, LogClient, tenant_path},
     output::{self, Output},
-    replays::Replay,
+    replays::{self, Replay},
     setup::Setup,
 };
-
-/// Interval of polling the API about a running replay.
-const POLL: Duration = Duration::from_millis(200);
 
 /// The dead letters that a command is about, and how it asks.
 #[derive(Debug, clap::Args)]
@@ -128,7 +126,7 @@ pub(super) async fn replay(setup: &Setup, args: &ReplayArgs) -> anyhow::Result<E
     let selected = args.find(setup).await?;
     let mut result = ReplayResult { matched: selected.matched, ..ReplayResult::default() };
     if args.dry_run {
-        print(args.output, &result, || format!("{} would be sent again", selected.many))?;
+        output::result(args.output, &result, || format!("{} would be sent again", selected.many))?;
         return Ok(Exit::Done);
     }
     if args.all && selected.matched > 0 {
@@ -138,7 +136,7 @@ pub(super) async fn replay(setup: &Setup, args: &ReplayArgs) -> anyhow::Result<E
     for (tenant, own) in &selected.tenants {
         let request = json!({"filter": selected.filter, "rate_per_second": rate_per_second}).to_string();
         let before = result.replayed + result.skipped;
-        let progress = |replay: &Replay| bar.set_position(before + replay.replayed + replay.skipped);
+        let progress = |handled| bar.set_position(before + handled);
         match replay_of(&selected.client, tenant, request, progress).await {
             Ok(replay) => {
                 result.replayed += replay.replayed;
@@ -151,7 +149,7 @@ pub(super) async fn replay(setup: &Setup, args: &ReplayArgs) -> anyhow::Result<E
         }
     }
     bar.finish_and_clear();
-    print(args.output, &result, || {
+    output::result(args.output, &result, || {
         let skipped = match result.skipped {
             0 => String::new(),
             skipped => format!(
@@ -171,18 +169,13 @@ async fn replay_of(
     client: &LogClient,
     tenant: &str,
     request: String,
-    progress: impl Fn(&Replay),
+    progress: impl Fn(u64),
 ) -> anyhow::Result<Replay> {
     let path = tenant_path(tenant, "replays");
-    let mut replay: Replay = client.call(Method::POST, &path, Some(request)).await?;
-    let id = &replay.id;
-    anstream::eprintln!("replay {id} of {tenant} was started; `carteiro replays stop {id} --tenant {tenant}` stops it");
-    while replay.is_running() {
-        tokio::time::sleep(POLL).await;
-        replay = client.get(&format!("{path}/{}", replay.id), &Query::new()).await?;
-        progress(&replay);
-    }
-    Ok(replay)
+    let replay: Value = client.call(Method::POST, &path, Some(request)).await?;
+    replays::note_start(tenant, &job::id(&replay)?);
+    let replay = job::ended(client, &path, replay, |replay| progress(replays::handled(replay))).await?;
+    Ok(serde_json::from_value(replay)?)
 }
 
 /// Numbers of dead letters that a discard found and ended.
@@ -206,7 +199,7 @@ pub(super) async fn discard(setup: &Setup, args: &DiscardArgs) -> anyhow::Result
     let selected = args.find(setup).await?;
     let mut result = DiscardResult { matched: selected.matched, ..DiscardResult::default() };
     if args.dry_run {
-        print(args.output, &result, || format!("{} would be discarded", selected.many))?;
+        output::result(args.output, &result, || format!("{} would be discarded", selected.many))?;
         return Ok(Exit::Done);
     }
     if selected.matched > 0 {
@@ -232,18 +225,11 @@ pub(super) async fn discard(setup: &Setup, args: &DiscardArgs) -> anyhow::Result
         }
     }
     bar.finish_and_clear();
-    print(args.output, &result, || format!("{} of {} discarded", result.discarded, result.matched))?;
+    output::result(args.output, &result, || format!("{} of {} discarded", result.discarded, result.matched))?;
     if !result.refused.is_empty() {
         anyhow::bail!("not discarded: {}", sentences(&result.refused));
     }
     Ok(if result.discarded >= result.matched { Exit::Done } else { Exit::Failed })
-}
-
-fn print(output: Output, result: &impl Serialize, sentence: impl FnOnce() -> String) -> anyhow::Result<()> {
-    match output {
-        Output::Json => output::json(result),
-        Output::Table => output::line(sentence()),
-    }
 }
 
 fn sentences(refused: &BTreeMap<String, String>) -> String {

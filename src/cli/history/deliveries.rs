@@ -8,8 +8,8 @@ use super::{
     cells,
     filter::FilterArgs,
     follow::{Followed, read},
+    item_path,
     replay::{self, ReplayArgs},
-    tenant_path,
 };
 use crate::cli::{
     client::{ApiArgs, Client, Method},
@@ -107,7 +107,7 @@ pub(crate) async fn run(setup: &Setup, args: DeliveriesArgs) -> anyhow::Result<E
     match args.command {
         DeliveriesCommand::List(args) => list(setup, *args).await,
         DeliveriesCommand::Show { id, tenant, api, output } => {
-            let path = tenant_path(&tenant, "deliveries", &id);
+            let path = item_path(&tenant, "deliveries", &id);
             let story: Value = Client::new(&api, setup)?.call(Method::GET, &path, None).await?;
             match output {
                 Output::Json => output::json(&story)?,
@@ -117,7 +117,7 @@ pub(crate) async fn run(setup: &Setup, args: DeliveriesArgs) -> anyhow::Result<E
         }
         DeliveriesCommand::Replay(args) => replay::run(setup, *args).await,
         DeliveriesCommand::Resend { id, tenant, endpoint_id, api, output } => {
-            let path = format!("{}/resend", tenant_path(&tenant, "deliveries", &id));
+            let path = format!("{}/resend", item_path(&tenant, "deliveries", &id));
             let body = endpoint_id.map(|id| json!({"endpoint_id": id}).to_string());
             let answer: Value = Client::new(&api, setup)?.call(Method::POST, &path, body).await?;
             match output {

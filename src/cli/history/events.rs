@@ -7,7 +7,7 @@ use super::{
     cells,
     filter::FilterArgs,
     follow::{Followed, pause, read},
-    tenant_path,
+    item_path,
 };
 use crate::cli::{
     client::{ApiArgs, Client, Method},
@@ -79,7 +79,7 @@ pub(crate) async fn list(setup: &Setup, args: ListArgs) -> anyhow::Result<Exit> 
 }
 
 pub(crate) async fn show(setup: &Setup, args: ShowArgs) -> anyhow::Result<Exit> {
-    let path = tenant_path(&args.tenant, "events", &args.id);
+    let path = item_path(&args.tenant, "events", &args.id);
     let story: Value = Client::new(&args.api, setup)?.call(Method::GET, &path, None).await?;
     match args.output {
         Output::Json => output::json(&story)?,

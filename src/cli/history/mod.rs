@@ -17,7 +17,7 @@ pub(super) use tail::{TailArgs, run as tail};
 
 use serde_json::Value;
 
-use super::{client::path_segment, output::cell};
+use super::{client::path_segment, logs, output::cell};
 
 /// Says on stderr that records are missing, so that nobody takes an empty list for an answer.
 fn note_completeness(complete: bool) {
@@ -26,8 +26,8 @@ fn note_completeness(complete: bool) {
     }
 }
 
-fn tenant_path(tenant: &str, collection: &str, id: &str) -> String {
-    format!("/v1/tenants/{}/{collection}/{}", path_segment(tenant), path_segment(id))
+fn item_path(tenant: &str, collection: &str, id: &str) -> String {
+    format!("{}/{}", logs::tenant_path(tenant, collection), path_segment(id))
 }
 
 /// The cells of these fields; a dot leads into an object.
