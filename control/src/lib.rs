@@ -35,7 +35,7 @@ mod settings;
 mod status;
 mod tenant_semaphore;
 
-pub use self::history::{FollowHistory, HistoryInput, HistoryMetrics, HistoryUpkeep, HistoryWriter, WRITTEN_TOGETHER};
+pub use self::history::{FollowHistory, HistoryInput, HistoryMetrics, HistoryUpkeep, HistoryWriter};
 pub use backlog::{BacklogCount, CountError, CountMethod};
 pub use config::ControlConfig;
 pub use control::{Control, ControlDependencies};

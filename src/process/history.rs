@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use broker::{PublishError, rabbitmq::RabbitMq};
 use bytes::Bytes;
-use control::{HistoryInput, HistoryMetrics, HistoryUpkeep, HistoryWriter, WRITTEN_TOGETHER};
+use control::{HistoryInput, HistoryMetrics, HistoryUpkeep, HistoryWriter};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use history::{Batch, History, Record, RecordSink, Recorder, RecorderMetrics};
 use service::Exit;
@@ -67,8 +67,8 @@ impl HistoryTasks {
                 (Box::new(ToStream(rabbitmq.clone())), HistoryInput::Stream(follow))
             }
             None => {
-                let (sender, batches) = mpsc::channel(WRITTEN_TOGETHER);
-                (Box::new(ToWriter(sender)), HistoryInput::Process { id: process.clone(), batches })
+                let (sender, input) = HistoryInput::of_process(process.clone());
+                (Box::new(ToWriter(sender)), input)
             }
         };
         let metrics = RecorderMetrics::register(&shared.registry)?;

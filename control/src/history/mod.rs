@@ -13,4 +13,4 @@ pub(crate) use replay::{HistoryReplay, HistorySelection};
 pub(crate) use resend::{Resend, ResendError};
 pub(crate) use shown::{ShownSince, scope_of};
 pub use upkeep::HistoryUpkeep;
-pub use writer::{FollowHistory, HistoryInput, HistoryWriter, WRITTEN_TOGETHER};
+pub use writer::{FollowHistory, HistoryInput, HistoryWriter};

@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const LEASE_TIME: Duration = Duration::from_secs(10);
 const RENEW_AFTER: Duration = Duration::from_secs(3);
 /// Batches of this process that wait to be written, and are then written together: a transaction costs as much as many records.
-pub const WRITTEN_TOGETHER: usize = 8;
+const WRITTEN_TOGETHER: usize = 8;
 /// Longest silence of a process that has not ended: several signs of life.
 const SILENCE: Duration = Duration::from_secs(60);
 /// What a process may have recorded after the last that it handed over, in milliseconds.
@@ -37,6 +37,14 @@ pub enum HistoryInput {
     Process { id: String, batches: mpsc::Receiver<Batch> },
     /// The stream of the broker.
     Stream(FollowHistory),
+}
+
+impl HistoryInput {
+    /// What the recorder of this process hands over, and where it does so.
+    pub fn of_process(id: String) -> (mpsc::Sender<Batch>, Self) {
+        let (sender, batches) = mpsc::channel(WRITTEN_TOGETHER);
+        (sender, Self::Process { id, batches })
+    }
 }
 
 pub struct HistoryWriter {
