@@ -290,7 +290,8 @@ impl Sending<'_> {
             }
         };
         self.until_done(stored).await;
-        self.run.note(progress);
+        self.run.note(progress.clone());
+        self.run.note_stored(progress);
     }
 
     async fn send(&self, resend: &Resend<'_>, one: &Found) -> End {
