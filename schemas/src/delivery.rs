@@ -153,15 +153,15 @@ impl Delivery {
     }
 
     /// The headers that tell a receiver of an attempt at `now` (unix milliseconds) what it gets, without the signature.
-    pub fn request_headers(&self, now: u64) -> [(&'static str, String); 7] {
+    pub fn request_headers(&self, now: u64) -> [(&'static str, Cow<'_, str>); 7] {
         [
-            (ID_HEADER, self.webhook_id().into_owned()),
-            (TIMESTAMP_HEADER, (now / 1_000).to_string()),
-            ("carteiro-event-type", self.event_type.as_str().to_owned()),
-            ("carteiro-event-time", rfc3339(self.event_time)),
-            ("carteiro-delivery-id", self.id.to_string()),
-            ("carteiro-attempt", self.attempt.to_string()),
-            (HOPS, self.hops.saturating_add(1).to_string()),
+            (ID_HEADER, self.webhook_id()),
+            (TIMESTAMP_HEADER, (now / 1_000).to_string().into()),
+            ("carteiro-event-type", self.event_type.as_str().into()),
+            ("carteiro-event-time", rfc3339(self.event_time).into()),
+            ("carteiro-delivery-id", self.id.to_string().into()),
+            ("carteiro-attempt", self.attempt.to_string().into()),
+            (HOPS, self.hops.saturating_add(1).to_string().into()),
         ]
     }
 }

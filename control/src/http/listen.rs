@@ -277,11 +277,11 @@ impl Listener {
 fn delivery_event(delivery: &Delivery, body: &[u8], key: &SigningKey, now: u64) -> Event {
     let (id, timestamp) = (delivery.webhook_id(), (now / 1_000).to_string());
     let signature = key.sign(&Signed { id: &id, timestamp: &timestamp, body });
-    let own = [("content-type", "application/json".to_owned()), (SIGNATURE_HEADER, signature)];
+    let own = [("content-type", "application/json".into()), (SIGNATURE_HEADER, signature.into())];
     let headers: serde_json::Map<_, _> = own
         .into_iter()
         .chain(delivery.request_headers(now))
-        .map(|(name, text)| (name.to_owned(), Value::String(text)))
+        .map(|(name, text)| (name.to_owned(), Value::String(text.into_owned())))
         .collect();
     let data = json!({"id": delivery.id, "headers": headers, "body": String::from_utf8_lossy(body), "url": null});
     event("delivery", &data).id(&*id)
