@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeSet,
     env, fs,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,30 +17,15 @@ use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{MetricsPage, Process, Receiver, Site, acme, eventually, ids, report};
+use crate::harness::{MetricsPage, Process, Receiver, Site, acme, eventually, ids, in_its_own_place, report};
 
-/// Environment variable that is set in the namespace.
-const INSIDE: &str = "CARTEIRO_TEST_SMALL_DISK";
 const SIZE: &str = "64m";
 /// Bytes of an event. Large ones fill the disk with few deliveries: an endpoint that has failed gets them one by one.
 const EVENT: usize = 500_000;
 
 #[test]
 fn a_full_disk_refuses_events_and_drains_by_itself() {
-    if env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        return runtime.block_on(inside());
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/small-disk");
-    let inner = ["--exact", "full_disk::a_full_disk_refuses_events_and_drains_by_itself", "--nocapture"];
-    let status = std::process::Command::new(script)
-        .arg(SIZE)
-        .arg(env::current_exe().expect("this binary"))
-        .args(inner)
-        .env(INSIDE, "1")
-        .status()
-        .expect("tests/small-disk runs");
-    assert!(status.success(), "what ran on the small disk failed, or it could not be made: see above");
+    in_its_own_place("small-disk", [SIZE], "full_disk::a_full_disk_refuses_events_and_drains_by_itself", inside());
 }
 
 async fn inside() {

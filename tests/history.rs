@@ -11,7 +11,7 @@ use crate::harness::{Api, KEY, MetricsPage, Postgres, Process, Receiver, Site, a
 const TENANT: &str = "/v1/tenants/acme";
 
 /// The lines of JSON that a command prints about acme.
-async fn told(site: &Site, process: &Process, arguments: &[&str]) -> Vec<Value> {
+pub(crate) async fn told(site: &Site, process: &Process, arguments: &[&str]) -> Vec<Value> {
     let server = process.api().url();
     let whole = [arguments, &["--tenant", "acme", "--output", "json", "--server", &server]].concat();
     let output = site.run(&whole).await;

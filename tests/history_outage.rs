@@ -1,16 +1,16 @@
 //! Where history is kept may be away, full or silent: no delivery waits for it, and what it then lacks is said.
 
-use std::{collections::BTreeSet, env, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, KEY, MetricsPage, Postgres, Process, Receiver, Site, acme, eventually, ids, report};
+use crate::harness::{
+    Api, KEY, MetricsPage, Postgres, Process, Receiver, Site, acme, eventually, ids, in_its_own_place, report,
+};
 
 const TENANT: &str = "/v1/tenants/acme";
-/// Environment variable that is set in a mount namespace.
-const INSIDE: &str = "CARTEIRO_TEST_SMALL_HISTORY";
 /// Bytes of an event, and as many events as take more than the 32 MiB in which records wait.
 const LARGE: usize = 400_000;
 const MANY: usize = 120;
@@ -134,20 +134,8 @@ async fn a_database_of_history_that_is_silent_for_a_while_gets_every_record_late
 
 #[test]
 fn a_full_disk_of_history_delays_no_delivery_and_what_it_lacks_is_said() {
-    if env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        return runtime.block_on(on_a_small_disk());
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/small-disk");
     let name = "history_outage::a_full_disk_of_history_delays_no_delivery_and_what_it_lacks_is_said";
-    let status = std::process::Command::new(script)
-        .arg("400m")
-        .arg(env::current_exe().expect("this binary"))
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("tests/small-disk runs");
-    assert!(status.success(), "what ran on the small disk failed, or it could not be made: see above");
+    in_its_own_place("small-disk", ["400m"], name, on_a_small_disk());
 }
 
 async fn on_a_small_disk() {

@@ -12,20 +12,15 @@ use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, KEY, Process, Receiver, Site, eventually, ids, report};
+use crate::{
+    harness::{Api, KEY, Receiver, Site, eventually, ids, report},
+    history::told,
+};
 
 const TENANT: &str = "/v1/tenants/acme";
 const REPLAYS: &str = "/v1/tenants/acme/replays";
 /// Most deliveries that a replay has under way at once.
 const WINDOW: usize = 100;
-
-async fn told(site: &Site, process: &Process, arguments: &[&str]) -> Value {
-    let server = process.api().url();
-    let more = ["--tenant", "acme", "--output", "json", "--server", &server];
-    let output = site.run(&[arguments, &more[..]].concat()).await;
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
 
 async fn counted(api: &Api, filter: Value) -> Value {
     let dry_run = json!({"from": "history", "filter": filter, "dry_run": true});
@@ -61,7 +56,7 @@ async fn what_an_outage_has_cost_is_sent_again_and_to_a_new_endpoint_in_its_form
     .await;
     status.store(200, Ordering::Relaxed);
 
-    let done = told(&site, &standalone, &["deliveries", "replay", "--state", "dead", "--yes"]).await;
+    let done = &told(&site, &standalone, &["deliveries", "replay", "--state", "dead", "--yes"]).await[0];
     assert_eq!((&done["replayed"], &done["skipped"], &done["from"]), (&json!(10), &json!(0), &json!("history")));
     receiver.until("all arrive", |recorder| recorder.delivered("/crm") == 10).await;
     let order: Vec<_> = receiver.look(|recorder| {
@@ -77,7 +72,7 @@ async fn what_an_outage_has_cost_is_sent_again_and_to_a_new_endpoint_in_its_form
     .await;
 
     let to_bi = ["deliveries", "replay", "--endpoint-id", "crm", "--to-endpoint-id", "bi", "--yes"];
-    let done = told(&site, &standalone, &to_bi).await;
+    let done = &told(&site, &standalone, &to_bi).await[0];
     assert_eq!((&done["replayed"], &done["to_endpoint_id"]), (&json!(10), &json!("bi")), "{done}");
     receiver.until("the new endpoint gets all", |recorder| recorder.delivered("/bi") == 10).await;
     let kinds: Vec<Value> = receiver.look(|recorder| {

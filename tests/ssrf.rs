@@ -8,18 +8,14 @@ mod listeners;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     net::IpAddr,
-    path::Path,
 };
 
 use serde_json::Value;
 
-use crate::harness::{NameServer, Process, Site, Zone, eventually, ids, in_time};
+use crate::harness::{NameServer, Process, Site, Zone, eventually, ids, in_its_own_place, in_time};
 use listeners::AddressRecorder;
 
-/// Environment variable that is set in the namespace.
-const INSIDE: &str = "CARTEIRO_TEST_INSIDE";
 /// Port of the listener: in the namespace all are free.
 const PORT: u16 = 8080;
 /// Public addresses, which are allowed.
@@ -94,23 +90,10 @@ const NAMES: [(&str, &[&str]); 14] = [
 
 #[test]
 fn no_url_and_no_name_leads_into_the_operators_network() {
-    if env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        return runtime.block_on(inside());
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback-only");
     let addresses = PUBLIC.iter().chain(&FORBIDDEN);
     let prefixed = addresses.map(|text| format!("{text}/{}", if text.contains(':') { 128 } else { 32 }));
-    let inner = ["--exact", "ssrf::no_url_and_no_name_leads_into_the_operators_network", "--nocapture"];
-    let status = std::process::Command::new(script)
-        .args(prefixed)
-        .arg("--")
-        .arg(env::current_exe().expect("this binary"))
-        .args(inner)
-        .env(INSIDE, "1")
-        .status()
-        .expect("tests/loopback-only runs");
-    assert!(status.success(), "what ran in the namespace failed, or it could not be made: see above");
+    let name = "ssrf::no_url_and_no_name_leads_into_the_operators_network";
+    in_its_own_place("loopback-only", prefixed.chain(["--".to_owned()]), name, inside());
 }
 
 async fn inside() {

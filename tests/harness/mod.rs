@@ -31,7 +31,7 @@ pub(crate) use process::Process;
 pub(crate) use prometheus::{Prometheus, tools as prometheus_tools};
 pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::{DeliveryCounts, Receiver, Recorder};
-pub(crate) use script::{installed, script, succeeds};
+pub(crate) use script::{in_its_own_place, installed, script, succeeds};
 pub(crate) use site::{Site, acme};
 pub(crate) use verifier::Verifier;
 pub(crate) use wait::{eventually, in_time, report};
